@@ -1,0 +1,1 @@
+"""Density maps: reading, interpolation, model maps, masks, Fourier work."""

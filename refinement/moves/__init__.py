@@ -1,0 +1,1 @@
+"""Moves: each takes a state and returns a state with a record of what changed."""

@@ -1,0 +1,1 @@
+"""Restraints: who is bonded to whom, and one module per energy term."""

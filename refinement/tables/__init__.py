@@ -1,0 +1,1 @@
+"""Compact numeric reference tables; origin and licences in PROVENANCE.md."""

@@ -1,0 +1,1 @@
+"""Validation: one module per metric, a registry, and Table 1."""
