@@ -161,7 +161,7 @@ def read_structure(path: Path | str) -> Structure:
         If the file is missing, unreadable, truncated, has no atoms, or has non-finite coordinates.
     """
     path = Path(path)
-    text = _unpacked_text(path)
+    text = unpacked_text(path)
     try:
         source = _parse(text, path)
     except ModelError:
@@ -293,7 +293,14 @@ def _require_finite(structure: Structure, name: str) -> None:
         raise ModelError("model_not_finite", message, "Coordinates are in Å; remove or repair these atoms.")
 
 
-def _unpacked_text(path: Path) -> str:
+def unpacked_text(path: Path) -> str:
+    """Return the text of a model file, unpacked if it is gzip or bzip2.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, binary, or unpacks to more than `MAX_MODEL_BYTES`.
+    """
     if not path.is_file():
         raise ModelError("model_missing", f"The model file {path} does not exist.", "Check the path.")
     with path.open("rb") as handle:

@@ -1,0 +1,210 @@
+"""The files of a run: written beside their place, then renamed, so that nothing half-written is left.
+
+File names and the shape of table_one.json are promises of the project.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import json
+import math
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gemmi
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from refinement import __version__
+from refinement.structure import unpacked_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from refinement.structure import Residues, Structure
+
+SCHEMA = 1
+"""Version of the shape of table_one.json."""
+
+
+class RunLog:
+    """What happened in a run: one JSON object a line for programs, one sentence a line for people."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, event: str, sentence: str, **numbers: Any) -> None:
+        """Note an event: a stable name, a sentence, and the numbers in it."""
+        seconds = round(time.monotonic() - self._started, 3)
+        self._rows.append({"seconds": seconds, "event": event, "sentence": sentence, **clean(numbers)})
+
+    def write(self, folder: Path) -> None:
+        """Write log.jsonl and log.txt into `folder`."""
+        lines = [json.dumps(row, ensure_ascii=False) for row in self._rows]
+        (folder / "log.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        readable = [f"{row['seconds']:9.2f} s  {row['sentence']}" for row in self._rows]
+        (folder / "log.txt").write_text("\n".join(readable) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def output_folder(target: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `target` whose files move to `target` when all went well.
+
+    Raises
+    ------
+    OSError
+        If the folder can't be made or written, e.g. on a full disk; nothing is left behind then.
+    """
+    target = Path(target)
+    missing = [folder for folder in (target, *target.parents) if not folder.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    try:
+        yield work
+        target.mkdir(exist_ok=True)
+        for path in sorted(work.iterdir()):
+            path.replace(target / path.name)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        for folder in missing:  # only folders that this run made and that are still empty
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write `value` as JSON; NaN and infinity become null."""
+    path.write_text(json.dumps(clean(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def clean(value: Any) -> Any:
+    """Make `value` JSON-clean: numpy scalars and arrays to plain ones, non-finite numbers to None."""
+    if isinstance(value, dict):
+        return {str(key): clean(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [clean(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return clean(value.tolist())
+    if isinstance(value, np.generic):
+        return clean(value.item())
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return value.name
+    return value
+
+
+def write_residues(path: Path, states: Mapping[str, tuple[Residues, Mapping[str, np.ndarray]]]) -> None:
+    """Write residues.parquet: one row per residue and state.
+
+    Parameters
+    ----------
+    path : Path
+        Where to.
+    states : mapping
+        State (``initial``, ``refined``) to its residue table and its metric columns, each of shape (n_residues,).
+    """
+    tables = [_residue_table(state, residues, columns) for state, (residues, columns) in states.items()]
+    table = pa.concat_tables(tables, promote_options="default")
+    pq.write_table(table, path, compression="zstd", use_dictionary=True)
+
+
+def _residue_table(state: str, residues: Residues, columns: Mapping[str, np.ndarray]) -> pa.Table:
+    data: dict[str, pa.Array] = {
+        "state": pa.array([state] * len(residues)).dictionary_encode(),
+        "chain": pa.array(residues.chain.tolist()).dictionary_encode(),
+        "number": pa.array(residues.number, type=pa.int32()),
+        "insertion_code": pa.array(residues.insertion.tolist()).dictionary_encode(),
+        "compound": pa.array(residues.compound.tolist()).dictionary_encode(),
+    }
+    for name, values in columns.items():
+        array = np.asarray(values)
+        if array.dtype.kind == "f":
+            rounded = np.round(array.astype(np.float32), 3)  # three decimals pack to a third of the size
+            data[name] = pa.array(rounded, mask=~np.isfinite(rounded))
+        elif array.dtype.kind in "US":
+            data[name] = pa.array([text or None for text in array.tolist()], type=pa.string()).dictionary_encode()
+        else:
+            data[name] = pa.array(array)
+    return pa.table(data)
+
+
+def write_refined_model(path: Path, structure: Structure, original: Path, statistics: Mapping[str, Any]) -> None:
+    """Write a refined model as gzipped mmCIF, in the frame of the input and with the input's metadata.
+
+    Parameters
+    ----------
+    path : Path
+        Where to (``refined.cif.gz``).
+    structure : Structure
+        The model.
+    original : Path
+        The input model; if it is mmCIF all its other categories are kept.
+    statistics : mapping
+        Numbers for the refinement categories: ``resolution``, ``bonds_rmsd``, ``angles_rmsd``, ``cc_mask``.
+    """
+    model = structure.to_gemmi()
+    document = _original_document(original)
+    if document is None:
+        document = model.make_mmcif_document()
+    else:
+        groups = gemmi.MmcifOutputGroups(False)
+        groups.atoms = True
+        model.update_mmcif_block(document[0], groups)
+    _add_refinement_categories(document[0], statistics)
+    with path.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as packed:
+        packed.write(document.as_string().encode("utf-8"))
+
+
+def _original_document(path: Path) -> gemmi.cif.Document | None:
+    """The input's CIF document with only its block of atoms, or None for a file in PDB format."""
+    text = unpacked_text(path)
+    if "_atom_site." not in text:
+        return None
+    document = gemmi.cif.read_string(text)
+    for index in range(len(document) - 1, -1, -1):
+        if not document[index].find_loop("_atom_site.Cartn_x"):
+            del document[index]
+    return document
+
+
+def _add_refinement_categories(block: gemmi.cif.Block, statistics: Mapping[str, Any]) -> None:
+    table = block.find("_software.", ["name", "?classification", "?version"])
+    kept = [[row[i] if row.has(i) else "?" for i in range(3)] for row in table]
+    loop = block.init_mmcif_loop("_software.", ["pdbx_ordinal", "name", "classification", "version"])
+    for ordinal, values in enumerate([*kept, ("Ceres", "refinement", __version__)], start=1):
+        loop.add_row([str(ordinal), *values])
+    entry = block.find_value("_entry.id") or block.name or "model"
+    block.set_pair("_refine.entry_id", entry)
+    block.set_pair("_refine.pdbx_refine_id", "'ELECTRON MICROSCOPY'")
+    block.set_pair("_refine.ls_d_res_high", _number(statistics.get("resolution")))
+    block.set_pair("_refine.details", "'real-space refinement against the map by Ceres'")
+    rows = [("r_bond_d", "bonds_rmsd"), ("r_angle_deg", "angles_rmsd")]
+    restraints = block.init_mmcif_loop("_refine_ls_restr.", ["pdbx_refine_id", "type", "dev_ideal"])
+    for kind, key in rows:
+        restraints.add_row(["'ELECTRON MICROSCOPY'", kind, _number(statistics.get(key))])
+    block.set_pair("_em_3d_fitting.id", "1")
+    block.set_pair("_em_3d_fitting.entry_id", entry)
+    block.set_pair("_em_3d_fitting.ref_space", "REAL")
+    block.set_pair("_em_3d_fitting.target_criteria", f"'CC_mask {_number(statistics.get('cc_mask'))}'")
+
+
+def _number(value: float | None) -> str:
+    return "?" if value is None else f"{value:.4f}"
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while piece := handle.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
