@@ -1,0 +1,1 @@
+"""The service: pipeline, database, website and API."""

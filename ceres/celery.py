@@ -1,0 +1,9 @@
+"""The Celery app: a doorbell. What is to be done stands in the database."""
+
+from __future__ import annotations
+
+from celery import Celery
+
+app = Celery("ceres")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
