@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-import gemmi
 import numpy as np
 
 from refinement.errors import MapError
@@ -23,6 +22,7 @@ from refinement.maps.header import HEADER_BYTES, MapHeader, format_header, parse
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import gemmi
     from numpy.typing import NDArray
 
 __all__ = ["Density", "MapHeader", "read_map", "read_map_header", "write_map"]
