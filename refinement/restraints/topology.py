@@ -1,0 +1,241 @@
+"""Who is bonded to whom: restraint arrays of a model from monomer dictionaries.
+
+`build_topology` lets gemmi apply dictionaries, links and modifications to the model, then flattens
+the result into arrays whose atom indices are rows of `Structure`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import gemmi
+import numpy as np
+from scipy.spatial import cKDTree
+
+from refinement.errors import RestraintError
+from refinement.restraints import gather
+from refinement.restraints.arrays import Angles, BondKind, Bonds, Chiralities, Planes, TorsionKind, Torsions
+from refinement.restraints.graph import Exclusions, Neighbours, exclusions, neighbours
+from refinement.restraints.library import unknown_compounds
+from refinement.restraints.links import add_links, covalent_sum
+from refinement.structure import ResidueKind
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from refinement.structure import Structure
+
+__all__ = [
+    "Angles",
+    "BondKind",
+    "Bonds",
+    "Chiralities",
+    "Link",
+    "Planes",
+    "Topology",
+    "TorsionKind",
+    "Torsions",
+    "build_topology",
+]
+
+AD_HOC_SIGMA = 0.05
+"""Å; ties atoms without a dictionary entry to their neighbours."""
+AD_HOC_MARGIN = 0.3
+MISMATCH_SHARE = 0.5
+"""A ligand of which a larger share of atoms is unknown to its dictionary is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link between two residues: its name in the library and the rows of the residues."""
+
+    name: str
+    residue_1: int
+    residue_2: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Topology:
+    """Covalent restraints and the bond graph of a model.
+
+    Attributes
+    ----------
+    bonds, angles, torsions, chiralities, planes
+        Restraints as flat arrays.
+    neighbours : Neighbours
+        Bonded neighbours of each atom (all kinds of bonds).
+    exclusions : Exclusions
+        1-2, 1-3 and 1-4 pairs.
+    conformer : NDArray[uint8], shape (n,)
+        0 for atoms without alternates, else a number per letter; atoms of two different
+        conformers never interact.
+    links : tuple of Link
+        All links between residues, also gaps (``gap``).
+    unrestrained : NDArray[bool], shape (n,)
+        Atoms that their dictionary doesn't know.
+    warnings : tuple of str
+        What the topology builder remarked.
+    """
+
+    bonds: Bonds
+    angles: Angles
+    torsions: Torsions
+    chiralities: Chiralities
+    planes: Planes
+    neighbours: Neighbours
+    exclusions: Exclusions
+    conformer: NDArray[np.uint8]
+    links: tuple[Link, ...]
+    unrestrained: NDArray[np.bool_]
+    warnings: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.conformer)
+
+
+def build_topology(structure: Structure, library: gemmi.MonLib) -> Topology:
+    """Return the covalent restraints of a model.
+
+    Hydrogens take part as far as the model has them. Peptide links are cis or trans as they are
+    now; disulfides, links that the library knows, covalent ligands and metal coordination are
+    found by distance in addition to those that the file declares. Consecutive residues are linked
+    across stretched bonds too (up to 3.5 Å); others with a longer distance are a gap.
+
+    Parameters
+    ----------
+    structure : Structure
+        The model.
+    library : gemmi.MonLib
+        From `refinement.restraints.library.load_monomer_library`.
+
+    Raises
+    ------
+    RestraintError
+        ``compound_unknown`` (all of them named), ``dictionary_mismatch`` if most atoms of a
+        ligand aren't in its dictionary, ``topology_failed`` for anything else.
+    """
+    unknown = sorted(set(structure.residues.compound.tolist()) - set(library.monomers.keys()))
+    if unknown:
+        raise unknown_compounds(unknown)
+    model = structure.to_gemmi()
+    _modern_names(model, library)
+    _number_atoms(model)
+    warnings: list[str] = []
+    try:
+        add_links(model, structure, library)
+        topo = gemmi.prepare_topology(model, library, warnings=warnings.append)
+    except (RuntimeError, ValueError, IndexError) as fault:
+        message = f"No topology can be made of the model: {str(fault).splitlines()[0]}."
+        raise RestraintError("topology_failed", message, "Check residue names, atom names and declared links.") from fault
+    _number_atoms(model)  # gemmi counts from 1
+    known = gather.bonds(topo, structure)
+    unrestrained = _without_bonds(known, structure)
+    _require_match(unrestrained, structure)
+    bonds = _tie_unknown(known, unrestrained, structure)
+    bonded = neighbours(len(structure), bonds.atoms)
+    return Topology(
+        bonds=bonds,
+        angles=gather.angles(topo),
+        torsions=gather.torsions(topo, structure),
+        chiralities=gather.chiralities(topo),
+        planes=gather.planes(topo),
+        neighbours=bonded,
+        exclusions=exclusions(bonded),
+        conformer=_conformers(structure),
+        links=_links(topo, structure),
+        unrestrained=unrestrained,
+        warnings=tuple(warnings),
+    )
+
+
+def _number_atoms(model: gemmi.Structure) -> None:
+    for row, site in enumerate(model[0].all()):
+        site.atom.serial = row
+
+
+def _modern_names(model: gemmi.Structure, library: gemmi.MonLib) -> None:
+    """Rename atoms of old PDB versions, and H1 of chain starts where the dictionary calls it H."""
+    library.update_old_atom_names(model)
+    for chain in model[0]:
+        for residue in chain.get_polymer():
+            if "H1" not in residue or "H" in residue or residue.name not in library.monomers:
+                continue
+            known = {atom.id for atom in library.monomers[residue.name].atoms}
+            if "H" in known and "H1" not in known:
+                for atom in residue["H1"]:
+                    atom.name = "H"
+
+
+def _conformers(structure: Structure) -> NDArray[np.uint8]:
+    letters = np.unique(structure.altloc)
+    codes = np.searchsorted(letters, structure.altloc)
+    return (codes if len(letters) and letters[0] == "" else codes + 1).astype(np.uint8)
+
+
+def _without_bonds(known: Bonds, structure: Structure) -> NDArray[np.bool_]:
+    """Return the atoms without any bond inside their residue, single atoms aside."""
+    inner = known.atoms[known.kind == BondKind.INTERNAL]
+    degree = np.bincount(inner.ravel(), minlength=len(structure))
+    sizes = np.diff(structure.residues.first)[structure.residue]
+    mask: NDArray[np.bool_] = (degree == 0) & (sizes > 1)
+    return mask
+
+
+def _require_match(unrestrained: NDArray[np.bool_], structure: Structure) -> None:
+    residues = structure.residues
+    heavy = ~structure.is_hydrogen
+    count = np.bincount(structure.residue[heavy], minlength=len(residues))
+    missing = np.bincount(structure.residue[heavy & unrestrained], minlength=len(residues))
+    bad = (residues.kind == ResidueKind.LIGAND) & (count > 2) & (missing > MISMATCH_SHARE * count)
+    if bad.any():
+        row = int(np.argmax(bad))
+        message = (
+            f"{missing[row]} of {count[row]} atoms of {residues.label(row)} have names that its restraint dictionary "
+            f"doesn't know or stand alone; the same holds for {int(bad.sum()) - 1} other residues."
+        )
+        raise RestraintError("dictionary_mismatch", message, "Give a dictionary with the atom names of the model.")
+
+
+def _tie_unknown(known: Bonds, unrestrained: NDArray[np.bool_], structure: Structure) -> Bonds:
+    """Add bonds from each unrestrained atom to the atoms of its residue that are within bonding distance."""
+    loose = np.flatnonzero(unrestrained)
+    if not len(loose):
+        return known
+    pairs = _near_in_residue(loose, structure)
+    if not len(pairs):
+        return known
+    ends = structure.positions[pairs]
+    length = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)
+    typical = covalent_sum(structure.elements, pairs)
+    near = length <= typical + AD_HOC_MARGIN
+    pairs, length, typical = pairs[near], length[near], typical[near]
+    return Bonds(
+        np.ascontiguousarray(np.concatenate([known.atoms, pairs])),
+        np.concatenate([known.target, np.clip(length, typical - 0.1, typical + 0.1)]),
+        np.concatenate([known.sigma, np.full(len(pairs), AD_HOC_SIGMA)]),
+        np.concatenate([known.kind, np.full(len(pairs), BondKind.AD_HOC, dtype=np.uint8)]),
+    )
+
+
+def _near_in_residue(loose: NDArray[np.int64], structure: Structure) -> NDArray[np.int32]:
+    tree = cKDTree(structure.positions)
+    found = set()
+    for i, near in zip(loose.tolist(), tree.query_ball_point(structure.positions[loose], 2.6), strict=True):
+        for j in near:
+            together = structure.residue[i] == structure.residue[j]
+            same = structure.altloc[i] == structure.altloc[j] or "" in (structure.altloc[i], structure.altloc[j])
+            if i != j and together and same:
+                found.add((min(i, j), max(i, j)))
+    return np.array(sorted(found), dtype=np.int32).reshape(-1, 2)
+
+
+def _links(topo: gemmi.Topo, structure: Structure) -> tuple[Link, ...]:
+    rows = structure.residue.tolist()
+    found = [link for k in range(len(topo.chain_infos)) for residue in topo.chain_infos[k].res_infos for link in residue.prev]
+    found += list(topo.extras)
+    return tuple(
+        Link(link.link_id, rows[link.res1[0].serial], rows[link.res2[0].serial])
+        for link in found
+        if len(link.res1) and len(link.res2)
+    )
