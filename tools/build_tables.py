@@ -230,8 +230,7 @@ MONOMERS = (
 TOP8000 = "github.com/rlabduke/rotarama_data, commit e6cf02e6e5becf466dbbc28eb73a9cb034a5c1c6"
 REBUILT = "; arg and lys rebuilt from the filtered residues of github.com/rlabduke/reference_data"
 TARGETS = (
-    "Debian refmac-dictionary 5.41-2; peptide links of github.com/rlabduke/mon_lib at c382734; "
-    "disulfide of phenix-project/geostd"
+    "Debian refmac-dictionary 5.41-2; peptide links of github.com/rlabduke/mon_lib at c382734; disulfide of phenix-project/geostd"
 )
 RNA = "suitename, rna_sugar_pucker_analysis and base_pairing of cctbx-base 2025.11; sugar targets of phenix-project/geostd"
 

@@ -1,4 +1,4 @@
-"""Reference tables: contour grids, targets, radii, dictionaries.
+"""Reference tables: contour grids, targets, radii; the dictionaries are read by `refinement.restraints.library`.
 
 The files are made by ``tools/build_tables.py``; ``PROVENANCE.md`` names the origin, licence and citation
 of each. Every loader reads its file on first use and keeps the result; arrays are read-only.
@@ -7,14 +7,11 @@ of each. Every loader reads its file on first use and keeps the result; arrays a
 from __future__ import annotations
 
 import csv
-import gzip
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import gemmi
 import numpy as np
 
 if TYPE_CHECKING:
@@ -76,8 +73,10 @@ class RotamerGrid(NamedTuple):
 ROTAMER_TABLES: Mapping[str, str] = {
     **{
         name: name.lower()
-        for name in "ARG ASN ASP CYS GLN GLU HIS ILE LEU LYS MET PRO SER THR TRP VAL".split()
+        for name in ("ARG", "ASN", "ASP", "CYS", "GLN", "GLU", "HIS", "ILE", "LEU", "LYS", "MET", "PRO", "SER", "THR")
     },
+    "TRP": "trp",
+    "VAL": "val",
     "PHE": "phetyr",
     "TYR": "phetyr",
     "MSE": "met",
@@ -122,16 +121,16 @@ class RotamerBins:
 
 @cache
 def rotamer_bins() -> dict[str, RotamerBins]:
-    """Return grid name (see `ROTAMER_TABLES`) -> the χ ranges that give a side chain its rotamer name."""
+    """Return compound id -> the χ ranges that give a side chain its rotamer name."""
     found: dict[str, list[dict[str, str]]] = {}
     for row in rows("rotamer_bins"):
-        found.setdefault(row["table"], []).append(row)
+        found.setdefault(row["table"].upper(), []).append(row)
     bins = {}
-    for table, entries in found.items():
+    for compound, entries in found.items():
         n = sum(bool(entries[0][f"chi{k}_from"]) for k in range(1, 5))
         lower = np.array([[float(e[f"chi{k}_from"]) for k in range(1, n + 1)] for e in entries])
         upper = np.array([[float(e[f"chi{k}_to"]) for k in range(1, n + 1)] for e in entries])
-        bins[table] = RotamerBins(tuple(e["rotamer"] for e in entries), _frozen(lower), _frozen(upper))
+        bins[compound] = RotamerBins(tuple(e["rotamer"] for e in entries), _frozen(lower), _frozen(upper))
     return bins
 
 
@@ -252,31 +251,6 @@ def geometry_angles() -> dict[tuple[str, str, str, str], tuple[float, float]]:
         compound, a, b, c = row["compound"], row["atom1"], row["atom2"], row["atom3"]
         found[compound, a, b, c] = found[compound, c, b, a] = value
     return found
-
-
-@cache
-def monomer_document() -> gemmi.cif.Document:
-    """Return the dictionaries, links and modifications as one CIF document (don't change it)."""
-    text = gzip.decompress((FOLDER / "monomers.cif.gz").read_bytes()).decode()
-    return gemmi.cif.read_string(text)
-
-
-@cache
-def _built_in_library() -> gemmi.MonLib:
-    energy = gzip.decompress((FOLDER / "ener_lib.cif.gz").read_bytes())
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "list").mkdir()
-        (folder / "list" / "mon_lib_list.cif").write_text("data_lib\n_lib.name mon_lib\n", encoding="utf-8")
-        (folder / "ener_lib.cif").write_bytes(energy)
-        library = gemmi.read_monomer_lib(name, [])
-    library.read_monomer_doc(monomer_document())
-    return library
-
-
-def monomer_library() -> gemmi.MonLib:
-    """Return a new library with all built-in compounds, links, modifications and atom types."""
-    return _built_in_library().clone()
 
 
 # ------------------------------------------------------------------------------------------ radii, archive
