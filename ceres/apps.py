@@ -13,4 +13,4 @@ class CeresConfig(AppConfig):
 
     def ready(self) -> None:
         """Make our Celery app the current one, and register the system checks."""
-        from ceres import celery, checks  # noqa: F401, PLC0415  # need the app registry
+        from ceres import celery, checks  # noqa: F401  # need the app registry

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-
-if TYPE_CHECKING:
-    from pytest_django.plugin import DjangoDbBlocker
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,9 +21,9 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Give every test process its own database; SQLite lies in a file, so that threads can share it."""
-    import os  # noqa: PLC0415
+    import os
 
-    from django.db import connections  # noqa: PLC0415
+    from django.db import connections
 
     connection = connections["default"]
     name = str(tmp_path_factory.mktemp("database") / "test.sqlite3")

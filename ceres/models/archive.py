@@ -13,7 +13,7 @@ class Entry(models.Model):
     """
 
     key = models.TextField(unique=True, help_text="6gyn_0093, or EMD-44046 where there is no model")
-    pdb_id = models.TextField(null=True, blank=True, help_text="lower case")  # noqa: DJ001  # no model: unknown, not ""
+    pdb_id = models.TextField(null=True, blank=True, help_text="lower case")
     emdb_id = models.TextField(help_text="EMD-0093")
     title = models.TextField(blank=True, default="")
     method = models.TextField(blank=True, default="")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 
 from ceres.models.archive import Entry
 
@@ -81,10 +81,12 @@ class Job(models.Model):
     entry = models.ForeignKey(Entry, on_delete=models.PROTECT, related_name="jobs")
     run = models.ForeignKey(Run, on_delete=models.PROTECT, related_name="jobs")
     archive = models.TextField(help_text="where this job takes its files from")
+    listing = models.JSONField(default=dict, blank=True, help_text="what the archive's lists say about the pair")
     stage = models.CharField(max_length=16, choices=Stage.choices, default=Stage.FETCH)
     state = models.CharField(max_length=16, choices=State.choices, default=State.WAITING)
     size_class = models.CharField(max_length=8, choices=SizeClass.choices, default=SizeClass.SMALL)
     attempt = models.PositiveSmallIntegerField(default=0, help_text="tries of the present stage")
+    restarts = models.PositiveSmallIntegerField(default=0, help_text="times that it had to start again")
     lease_owner = models.CharField(max_length=64, blank=True, default="")
     lease_until = models.DateTimeField(null=True, blank=True)
     not_before = models.DateTimeField(null=True, blank=True)
@@ -126,7 +128,3 @@ class Job(models.Model):
     def shown_state(self) -> str:
         """State for people: ``published``, ``refused``, ``failed``, or the stage that the job is in."""
         return str(self.stage if self.state in {State.WAITING, State.WORKING} else self.state)
-
-
-OLDEST_FIRST = (F("queued_at").asc(nulls_first=True), "id")
-"""Order in which jobs get messages."""

@@ -1,0 +1,203 @@
+"""The stages of a job, one function each. A stage can be done again at any time with the same outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import shutil
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curation.curate import curate as curate_pair
+from django.conf import settings
+
+from ceres.models import ArtifactKind, SizeClass, Stage, State
+from ceres.pipeline import publish, storage
+from ceres.pipeline.handover import Handover
+from ceres.pipeline.outcome import Outcome, Work
+from ceres.pipeline.sources import open_archive
+from curation.archive import half_map_path, header_path, map_path, model_path
+from curation.emdb_header import MAX_HEADER_BYTES, read_header
+from curation.findings import Code, refuse
+from curation.identifiers import Declarer, Pair
+from refinement.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from curation.curate import Curated
+
+    from ceres.models import Job
+    from curation.facts import PairFacts
+
+OUTPUT = "output"
+"""Folder of the engine's files within the work folder."""
+
+
+def fetch(work: Work) -> Outcome:
+    """Bring the files of the pair here. What is missing or damaged is left for curation to judge."""
+    pair = _pair(work.job)
+    with open_archive(work.job.archive) as archive:
+        header = None
+        with contextlib.suppress(InputError):
+            header = read_header(archive.fetch(header_path(pair.emdb_id), max_bytes=MAX_HEADER_BYTES))
+        wanted = [model_path(pair.pdb_id)] if pair.pdb_id else []
+        wanted.append(map_path(pair.emdb_id, header.map_file if header else None))
+        wanted += [half_map_path(pair.emdb_id, name) for name in (header.half_map_files if header else ())]
+        for number, path in enumerate(wanted):
+            name = path.rpartition("/")[2]
+
+            def progress(done: int, size: int | None, *, name: str = name, number: int = number) -> None:
+                share = done / size if size else 0.0
+                work.progress(Stage.FETCH, f"download {name}", (number + share) / len(wanted))
+
+            work.progress(Stage.FETCH, name, number / len(wanted))
+            with contextlib.suppress(InputError):
+                archive.fetch(path, progress=progress)
+    return Outcome(stage=Stage.CURATE)
+
+
+def curate(work: Work) -> Outcome:
+    """Decide whether the pair may be refined, and prepare its files."""
+    job = work.job
+    with open_archive(job.archive) as archive:
+        curated = curate_pair(_pair(job), archive, work.folder, strict=job.run.strict, progress=work.progress)
+    findings = [finding.as_dict() for finding in curated.findings]
+    entry = _entry_columns(curated)
+    if curated.outcome != "pass":
+        deciding = next(row for row in findings if row["code"] == str(curated.code))
+        return Outcome(
+            state=State.REFUSED,
+            code=str(curated.code),
+            message=deciding["sentence"],
+            hint=deciding["hint"],
+            job={"findings": findings},
+            entry=entry,
+        )
+    Handover.of(curated).write(work.folder)
+    return Outcome(stage=Stage.REFINE, job={"findings": findings, "size_class": _size_class(curated.facts)}, entry=entry)
+
+
+def refine(work: Work) -> Outcome:
+    """Refine and validate the model with the engine."""
+    from refinement.run import refine_files  # loads the compiled kernels, which only workers need
+
+    handover = Handover.read(work.folder)
+    wanted = work.job.run.settings
+    refine_files(
+        Path(handover.model),
+        Path(handover.density),
+        resolution=handover.resolution,
+        half_maps=tuple(map(Path, handover.half_maps)),
+        contour=handover.contour,
+        libraries=tuple(map(Path, handover.libraries)),
+        protocol=wanted["protocol"],
+        threads=settings.CERES_THREADS or None,
+        seed=wanted["seed"],
+        output=work.folder / OUTPUT,
+        progress=work.progress,
+    )
+    return Outcome(stage=Stage.VALIDATE)
+
+
+def validate(work: Work) -> Outcome:
+    """See that everything promised is there and readable, and fingerprint it."""
+    handover = Handover.read(work.folder)
+    output = work.folder / OUTPUT
+    publish.read_table(output)
+    work.progress(Stage.VALIDATE, "deposited model", 0.3)
+    _pack_model(Path(handover.model), output / publish.FILES[ArtifactKind.INITIAL_MODEL])
+    work.progress(Stage.VALIDATE, "checksums", 0.6)
+    publish.write_manifest(output)
+    return Outcome(stage=Stage.PUBLISH)
+
+
+def publish_result(work: Work) -> Outcome:
+    """Store the files, and write the result and the end of the job in one transaction."""
+    output = work.folder / OUTPUT
+    table, manifest = publish.read_table(output), publish.read_manifest(output)
+    placement = storage.Placement(publish.storage_prefix(work.job), [output / row["name"] for row in manifest])
+    work.progress(Stage.PUBLISH, "store files", 0.2)
+    placement.stage()
+
+    def record() -> None:
+        publish.record_result(work.job, table, manifest, placement)
+
+    return Outcome(state=State.PUBLISHED, record=record, cleanup=placement.discard)
+
+
+STAGES: dict[Stage, Callable[[Work], Outcome]] = {
+    Stage.FETCH: fetch,
+    Stage.CURATE: curate,
+    Stage.REFINE: refine,
+    Stage.VALIDATE: validate,
+    Stage.PUBLISH: publish_result,
+}
+
+
+def refuse_input(job: Job, error: InputError) -> Outcome:
+    """Refuse a pair that the library can't process (rule v), found out after curation."""
+    finding = refuse(Code.PROCESSING_ERROR, error.message, {"error": error.code}, error.hint)
+    return Outcome(
+        state=State.REFUSED,
+        code=str(finding.code),
+        message=finding.sentence,
+        hint=finding.hint,
+        job={"findings": [*job.findings, finding.as_dict()]},
+    )
+
+
+def _pair(job: Job) -> Pair:
+    listing = job.listing
+    return Pair(
+        emdb_id=job.entry.emdb_id,
+        pdb_id=job.entry.pdb_id,
+        declared_by=tuple(map(Declarer, listing.get("declared_by", ()))),
+        unreleased=tuple(listing.get("unreleased", ())),
+    )
+
+
+def _entry_columns(curated: Curated) -> dict[str, Any]:
+    """Return what curation learned about the entry, as columns."""
+    facts = curated.facts
+    header, model, composition = facts.header, facts.model, facts.composition
+    return {
+        "title": (header and header.title) or (model and model.title) or "",
+        "method": ", ".join(header.methods) if header else "",
+        "released": _released(facts),
+        "resolution": curated.resolution,
+        "atoms": composition.atoms if composition else None,
+        "chains": len(composition.chains) if composition else None,
+        "facts": facts.as_dict(),
+    }
+
+
+def _released(facts: PairFacts) -> date | None:
+    """Return the day on which the map was released, else the model."""
+    dates = [facts.header.dates.get("map_release")] if facts.header else []
+    dates += [facts.model.dates.get("release")] if facts.model else []
+    for text in filter(None, dates):
+        with contextlib.suppress(ValueError):
+            return date.fromisoformat(text[:10])
+    return None
+
+
+def _size_class(facts: PairFacts) -> SizeClass:
+    atoms = facts.composition.atoms if facts.composition else 0
+    voxels = facts.map.dims[0] * facts.map.dims[1] * facts.map.dims[2] if facts.map else 0
+    large = atoms > settings.CERES_LARGE_ATOMS or voxels > settings.CERES_LARGE_VOXELS
+    return SizeClass.LARGE if large else SizeClass.SMALL
+
+
+def _pack_model(source: Path, target: Path) -> None:
+    """Copy an mmCIF model, gzipped, without a date in it."""
+    temporary = target.with_name(f"{target.name}.part")
+    opener = gzip.open if source.name.endswith(".gz") else open
+    with (
+        opener(source, "rb") as plain,
+        temporary.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed,
+    ):
+        shutil.copyfileobj(plain, packed)
+    temporary.replace(target)
