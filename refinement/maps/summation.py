@@ -1,0 +1,166 @@
+"""A model map that is computed again and again on the same grid, with the derivative of any function of it by B.
+
+`refinement.maps.scattering.model_map` is the one-off form. Here the grid and the anti-alias blur are fixed, so
+that the map is one smooth function of the B factors.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+from scipy import fft
+
+from refinement.maps.fourier import cut, on_grid
+from refinement.maps.scattering import ALIAS_LOG, TABLE, scattering_factors
+from refinement.maps.scattering import _grid_for as grid_for
+from refinement.maps.scattering import _sum_atoms as sum_atoms
+from refinement.maps.scattering import _tabulate as tabulate
+
+if TYPE_CHECKING:
+    import gemmi
+    from numpy.typing import NDArray
+
+    from refinement.maps.density import Density
+
+
+@dataclass(frozen=True, slots=True)
+class SummationGrid:
+    """Grid, cut and blur for model maps.
+
+    Attributes
+    ----------
+    dims : tuple[int, int, int]
+        Grid of the map.
+    fine : tuple[int, int, int]
+        Grid on which atoms are summed; the same where that is fine enough.
+    cell : gemmi.UnitCell
+        Cell of the box.
+    corner : NDArray[float64], shape (3,)
+        Position of grid point (0, 0, 0) in Å.
+    d_min : float
+        Resolution in Å.
+    blur : float
+        Added to every B (Å²) while summing, divided out among the Fourier terms.
+    """
+
+    dims: tuple[int, int, int]
+    fine: tuple[int, int, int]
+    cell: gemmi.UnitCell
+    corner: NDArray[np.float64]
+    d_min: float
+    blur: float
+
+    @classmethod
+    def of(cls, density: Density, d_min: float, *, b_floor: float) -> SummationGrid:
+        """Make the grid for maps like `density`, of atoms whose B is never below `b_floor` (Å²)."""
+        fine = grid_for(density.dims, density, d_min)
+        cell = density.cell
+        step = float((np.array([cell.a, cell.b, cell.c]) / fine).max())
+        blur = max(0.0, 4.0 * ALIAS_LOG * step**2 / (1.0 - 2.0 * step / d_min) - b_floor)
+        return cls(density.dims, fine, cell, density.corner, d_min, blur)
+
+    def coefficients(
+        self,
+        positions: NDArray[np.float64],
+        elements: NDArray[np.uint8],
+        b_iso: NDArray[np.float64],
+        occupancy: NDArray[np.float64],
+    ) -> NDArray[np.complex64]:
+        """Return the Fourier coefficients (rfftn, of a box of `dims`) of atoms at positions (n, 3)."""
+        height, fall = self._gaussians(elements, b_iso, occupancy)
+        total = np.zeros(self.fine, dtype=np.float32)
+        grid, step, reach = self._geometry(positions)
+        sum_atoms(total, grid, height, fall, step, reach)
+        terms = fft.rfftn(total, overwrite_x=True)
+        if self.fine != self.dims:
+            terms = on_grid(terms, self.fine, self.dims)
+        cut(terms, self.dims, self.cell, self.d_min, b=-self.blur)
+        return terms
+
+    def to_map(self, coefficients: NDArray[np.complex64]) -> NDArray[np.float32]:
+        """Return the map, shape `dims`, of coefficients."""
+        return np.asarray(fft.irfftn(coefficients, s=self.dims, overwrite_x=False), dtype=np.float32)
+
+    def b_gradient(
+        self,
+        by_voxel: NDArray[np.float32],
+        positions: NDArray[np.float64],
+        elements: NDArray[np.uint8],
+        b_iso: NDArray[np.float64],
+        occupancy: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Return the derivative of a function by each atom's B (n,) from its derivative by each voxel of the map.
+
+        The transform and the cut are symmetric operators, so they carry the derivative back unchanged.
+        """
+        terms = fft.rfftn(by_voxel)
+        cut(terms, self.dims, self.cell, self.d_min, b=-self.blur)
+        if self.fine != self.dims:
+            terms = on_grid(terms, self.dims, self.fine) * np.float32(np.prod(self.dims) / np.prod(self.fine))
+        back = np.asarray(fft.irfftn(terms, s=self.fine), dtype=np.float32)
+        height, fall = self._gaussians(elements, b_iso, occupancy)
+        grid, step, reach = self._geometry(positions)
+        out = np.zeros(len(positions))
+        _gather_b(back, grid, height, fall, step, reach, out)
+        return out
+
+    def _gaussians(
+        self, elements: NDArray[np.uint8], b_iso: NDArray[np.float64], occupancy: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        a, b = scattering_factors(elements)
+        spread = b + b_iso[:, None] + self.blur
+        return occupancy[:, None] * a * (4.0 * math.pi / spread) ** 1.5, 4.0 * math.pi**2 / spread
+
+    def _geometry(
+        self, positions: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        matrix = np.array(self.fine)[:, None] * np.array(self.cell.frac.mat.tolist())
+        step = np.array(self.cell.orth.mat.tolist()) / np.array(self.fine)
+        return (positions - self.corner) @ matrix.T, step, np.linalg.norm(matrix, axis=1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _gather_b(field, grid, height, fall, step, reach, out):  # type: ignore[no-untyped-def]
+    """Set out[n] to the sum over grid points of field · dρ_n/dB; each Gaussian is h (f/π)^1.5-like in B.
+
+    With h ∝ β^-1.5 and f = 4π²/β, the derivative by β of h exp(-f r²) is (f r² - 1.5)/β times it.
+    """
+    nx, ny, nz = field.shape
+    table = np.empty(TABLE + 2)
+    slope = np.empty(TABLE + 2)
+    for n in range(len(grid)):
+        u, v, w = grid[n, 0], grid[n, 1], grid[n, 2]
+        if not (abs(u) < 1e8 and abs(v) < 1e8 and abs(w) < 1e8):
+            continue
+        spacing = tabulate(height[n], fall[n], table)
+        slope[:] = 0.0
+        for k in range(height.shape[1]):
+            per_beta = fall[n, k] / (4.0 * math.pi**2)
+            value = height[n, k] * per_beta
+            ratio = math.exp(-fall[n, k] * spacing)
+            for m in range(TABLE + 2):
+                slope[m] += (fall[n, k] * spacing * m - 1.5) * value
+                value *= ratio
+        far2 = spacing * TABLE
+        far = math.sqrt(far2)
+        scale = 1.0 / spacing
+        total = 0.0
+        for i in range(math.ceil(u - far * reach[0]), math.floor(u + far * reach[0]) + 1):
+            for j in range(math.ceil(v - far * reach[1]), math.floor(v + far * reach[1]) + 1):
+                row = field[i % nx, j % ny]
+                x = step[0, 0] * (i - u) + step[0, 1] * (j - v)
+                y = step[1, 1] * (j - v)
+                for k in range(math.ceil(w - far * reach[2]), math.floor(w + far * reach[2]) + 1):
+                    dx = x + step[0, 2] * (k - w)
+                    dy = y + step[1, 2] * (k - w)
+                    dz = step[2, 2] * (k - w)
+                    r2 = dx * dx + dy * dy + dz * dz
+                    if r2 < far2:
+                        t = r2 * scale
+                        m = int(t)
+                        total += row[k % nz] * (slope[m] + (t - m) * (slope[m + 1] - slope[m]))
+        out[n] = total

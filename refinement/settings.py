@@ -1,0 +1,74 @@
+"""Every setting of the engine in one frozen model, with the reason of its default beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from refinement.errors import InputError
+
+
+class Settings(BaseModel):
+    """Settings of a refinement.
+
+    Energies are sums of (deviation / sigma)^2, maps have mean 0 and standard deviation 1 over the box,
+    so that the weights below mean the same in every entry.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    protocol: str = Field("default", description="Name of the protocol.")
+    cycles: int = Field(10, ge=1, le=100, description="Macro-cycles; the published service used 10.")
+    iterations: int = Field(60, ge=1, description="Optimiser steps in a macro-cycle; targets are renewed between cycles.")
+    max_shift: float = Field(0.25, gt=0, description="Å; longest shift of an atom in one step, keeps bonds in reach of their targets.")
+    bond_rmsd_target: float = Field(
+        0.0065, gt=0, description="Å; the map weight is set so that bonds deviate this much, the value of good structures."
+    )
+    weight_trial: float = Field(10.0, gt=0, description="Map weight of the first trial minimisation.")
+    weight_limits: tuple[float, float] = Field((2.0, 80.0), description="The map weight stays between these.")
+    ramachandran: float = Field(
+        1.0, ge=0, description="Weight of the Ramachandran potential as a fraction of the map weight, where the map is weak."
+    )
+    ramachandran_fine: float = Field(
+        0.15, ge=0, description="The same at 2.5 Å or better, where the map decides and a strong term drives Rama-Z too high."
+    )
+    outlier_boost: float = Field(5.0, ge=1, description="Factor on the Ramachandran term of residues that aren't favoured.")
+    rotamer_sigma: float = Field(3.0, gt=0, description="°; side-chain torsions around their targets.")
+    cbeta_sigma: float = Field(2.5, gt=0, description="°; the Cβ dihedrals.")
+    nonbonded: float = Field(200.0, gt=0, description="Weight of contacts, 1/Å²; below it clashes stay (measured in the prototype).")
+    nonbonded_per_weight: float = Field(25.0, ge=0, description="Contacts keep pace with the map: at least this times the map weight.")
+    nonbonded_slack: float = Field(0.2, ge=0, description="Å; contacts are pushed apart to this much overlap, half of what counts as a clash.")
+    list_margin: float = Field(0.9, gt=0, description="Å; the contact list is renewed when an atom has moved half of this.")
+    adp_evaluations: int = Field(12, ge=0, description="Model maps computed in the B fit; more gains less than 0.001 in CC.")
+    adp_smoothness: float = Field(
+        0.03, ge=0, description="Strength of the smoothness of B between neighbouring groups; 0.3 holds B back, see docs."
+    )
+    cushion: float = Field(6.0, gt=0, description="Å; the map is cut around the model with this margin.")
+
+    def digest(self) -> str:
+        """Return a hash of all settings."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+PROTOCOLS: dict[str, Settings] = {
+    "default": Settings(),
+    "quick": Settings(protocol="quick", cycles=4, adp_evaluations=6),
+}
+"""Protocols by name."""
+
+
+def settings_for(protocol: str) -> Settings:
+    """Return the settings of a protocol.
+
+    Raises
+    ------
+    InputError
+        If there is no protocol of this name.
+    """
+    if protocol not in PROTOCOLS:
+        names = ", ".join(sorted(PROTOCOLS))
+        raise InputError("protocol_unknown", f"There is no protocol {protocol!r}.", f"Use one of: {names}.")
+    return PROTOCOLS[protocol]

@@ -1,0 +1,110 @@
+"""Group B factors: the gradient, and a planted distribution that must be found again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import gemmi
+import numpy as np
+import pytest
+
+from refinement.maps.density import Density
+from refinement.maps.scattering import model_map
+from refinement.maps.summation import SummationGrid
+from refinement.moves import adp
+from refinement.structure import Structure, from_gemmi
+
+
+def helix_like(residues: int) -> Structure:
+    """Alanines on a spiral: not protein geometry, but atoms at sensible distances."""
+    rng = np.random.default_rng(3)
+    model = gemmi.Structure()
+    model.add_model(gemmi.Model(1))
+    chain = gemmi.Chain("A")
+    for number in range(residues):
+        residue = gemmi.Residue()
+        residue.name, residue.seqid, residue.entity_type = "ALA", gemmi.SeqId(number + 1, " "), gemmi.EntityType.Polymer
+        angle = 1.7 * number
+        centre = np.array([12 + 4.5 * np.cos(angle), 12 + 4.5 * np.sin(angle), 4 + 1.5 * number])
+        for name, element in (("N", "N"), ("CA", "C"), ("C", "C"), ("O", "O"), ("CB", "C")):
+            atom = gemmi.Atom()
+            atom.name, atom.element, atom.occ, atom.b_iso = name, gemmi.Element(element), 1.0, 40.0
+            atom.pos = gemmi.Position(*(centre + rng.uniform(-1.5, 1.5, 3)))
+            residue.add_atom(atom)
+        chain.add_residue(residue)
+    model[0].add_chain(chain)
+    return from_gemmi(model)
+
+
+def empty_box(structure: Structure, step: float = 0.9) -> Density:
+    corner = structure.positions.min(axis=0) - 8.0
+    lengths = structure.positions.max(axis=0) + 8.0 - corner
+    dims = np.ceil(lengths / step).astype(int)
+    cell = gemmi.UnitCell(*(dims * step), 90, 90, 90)
+    return Density(np.zeros(dims, dtype=np.float32), cell, corner)
+
+
+@pytest.fixture(scope="module")
+def planted() -> tuple[Structure, Density]:
+    """A map made with B from 20 to 120 along the chain."""
+    structure = helix_like(16)
+    truth = replace(structure, b_iso=np.linspace(20, 120, 16)[structure.residue])
+    box = empty_box(structure)
+    return structure, replace(box, values=model_map(truth, box, 2.5))
+
+
+def test_gradient_agrees_with_finite_differences(planted: tuple[Structure, Density]) -> None:
+    structure, density = planted
+    group = adp._groups(structure, 3.0)
+    fit = adp._Fit.prepare(structure, density, 2.5, group, 0.1)
+    x = np.log(np.linspace(25, 90, int(group.max()) + 1))
+    gradient = np.zeros_like(x)
+    fit.objective(x, gradient)
+    for index in (0, 7, 15):
+        step = np.zeros_like(x)
+        step[index] = 0.01
+        numeric = (fit.objective(x + step, np.zeros_like(x)) - fit.objective(x - step, np.zeros_like(x))) / 0.02
+        assert gradient[index] == pytest.approx(numeric, rel=2e-3, abs=1e-7)
+
+
+def test_gradient_on_a_grid_that_is_too_coarse_for_summing(planted: tuple[Structure, Density]) -> None:
+    structure, _ = planted
+    box = empty_box(structure, step=1.4)
+    grid = SummationGrid.of(box, 3.0, b_floor=1.0)
+    assert grid.fine != grid.dims
+    weights = np.random.default_rng(5).normal(size=grid.dims).astype(np.float32)
+    b = np.full(len(structure), 50.0)
+
+    def total(values: np.ndarray) -> float:
+        terms = grid.coefficients(structure.positions, structure.elements, values, structure.occupancy)
+        return float((grid.to_map(terms).astype(np.float64) * weights).sum())
+
+    gradient = grid.b_gradient(weights, structure.positions, structure.elements, b, structure.occupancy)
+    for atom in (0, 33):
+        step = np.zeros(len(b))
+        step[atom] = 2.0
+        assert gradient[atom] == pytest.approx((total(b + step) - total(b - step)) / 4.0, rel=5e-3)
+
+
+def test_finds_planted_b_factors(planted: tuple[Structure, Density]) -> None:
+    structure, density = planted
+    fit = adp.fit_group_b(structure, density, 2.5, evaluations=40, smoothness=0.0)
+    found = adp._group_means(fit.structure.b_iso, structure.residue.astype(np.int64))
+    assert fit.kept
+    assert fit.cc_after > 0.995 > fit.cc_before
+    # CC sees B differences, not their absolute level, near the ends of the range
+    assert np.corrcoef(found, np.linspace(20, 120, 16))[0, 1] > 0.97
+
+
+def test_better_b_factors_are_not_replaced(planted: tuple[Structure, Density]) -> None:
+    structure, density = planted
+    truth = replace(structure, b_iso=np.linspace(20, 120, 16)[structure.residue])
+    fit = adp.fit_group_b(truth, density, 2.5, evaluations=0, smoothness=0.03)
+    assert fit.cc_after >= fit.cc_before
+
+
+def test_side_chains_have_their_own_group_only_where_the_map_shows_them() -> None:
+    structure = helix_like(3)
+    renamed = replace(structure, names=np.where(structure.names == "CB", "CG", structure.names))
+    assert adp._groups(renamed, 3.0).max() + 1 == 6
+    assert adp._groups(renamed, 5.0).max() + 1 == 3
