@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from curation.download import ArchiveError, FileDamaged, FileMissing, Patience, download, sha256
+from curation.download import ArchiveError, FileDamagedError, FileMissingError, Patience, download, read_receipt, sha256
 from curation.identifiers import emdb_number
 from refinement.errors import InputError
 
@@ -50,7 +50,6 @@ class Archive:
     pdb_base: str | Path | None = None
     emdb_base: str | Path | None = None
     patience: Patience = field(default_factory=Patience)
-    _client: httpx.Client | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         whole = str(self.root).rstrip("/") if self.root else None
@@ -65,6 +64,7 @@ class Archive:
         if self.cache is None and any(map(_is_url, self._bases.values())):
             message = "An archive on a server needs a cache directory."
             raise ArchiveError("archive_no_cache", message)
+        self._client = httpx.Client(headers={"User-Agent": USER_AGENT}, follow_redirects=True, max_redirects=5)
 
     def __str__(self) -> str:
         return str(self.root or f"{self._bases['pdb']} and {self._bases['emdb']}")
@@ -82,9 +82,7 @@ class Archive:
 
     def close(self) -> None:
         """Close the connections."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self._client.close()
 
     def fetch(
         self, path: str, *, max_bytes: int = MAX_FILE_BYTES, progress: Callable[[int, int | None], None] | None = None
@@ -102,7 +100,7 @@ class Archive:
 
         Raises
         ------
-        FileMissing, FileDamaged
+        FileMissingError, FileDamagedError
             The archive has no such file; it is damaged or too large.
         ArchiveError
             The archive can't be reached.
@@ -114,9 +112,7 @@ class Archive:
             return _local(Path(base) / rest, max_bytes)
         target = self._cached(path)
         with _locked(target):
-            download(
-                self._http(), f"{base}/{rest}", target, max_bytes=max_bytes, patience=self.patience, progress=progress
-            )
+            download(self._client, f"{base}/{rest}", target, max_bytes=max_bytes, patience=self.patience, progress=progress)
         return target
 
     def exists(self, path: str) -> bool:
@@ -131,7 +127,7 @@ class Archive:
         if not _is_url(base):
             return (Path(base) / rest).is_file()
         try:
-            response = self._http().head(f"{base}/{rest}", timeout=self.patience.timeout)
+            response = self._client.head(f"{base}/{rest}", timeout=self.patience.timeout)
         except httpx.HTTPError as fault:
             message = f"{base}/{rest} could not be asked for: {fault or type(fault).__name__}."
             raise ArchiveError("archive_unreachable", message, "Check the connection.") from fault
@@ -143,7 +139,10 @@ class Archive:
     def revision(self, path: str) -> str:
         """Return the SHA-256 checksum of a fetched file of the archive."""
         base, rest = self._locate(path)
-        return sha256(self._cached(path) if _is_url(base) else Path(base) / rest)
+        if not _is_url(base):
+            return sha256(Path(base) / rest)
+        receipt = read_receipt(self._cached(path))
+        return receipt.sha256 if receipt is not None else sha256(self._cached(path))
 
     def _locate(self, path: str) -> tuple[str, str]:
         branch, _, rest = path.partition("/")
@@ -158,11 +157,6 @@ class Archive:
             message = "an archive on a server has a cache"
             raise AssertionError(message)
         return Path(self.cache) / path
-
-    def _http(self) -> httpx.Client:
-        if self._client is None:
-            self._client = httpx.Client(headers={"User-Agent": USER_AGENT}, follow_redirects=True, max_redirects=5)
-        return self._client
 
 
 def model_path(pdb_id: str) -> str:
@@ -196,11 +190,11 @@ def _is_url(base: str) -> bool:
 def _local(path: Path, max_bytes: int) -> Path:
     if not path.is_file():
         message = f"The archive has no file {path.name} ({path})."
-        raise FileMissing("file_missing", message, "It may have been withdrawn or not be released yet.")
+        raise FileMissingError("file_missing", message, "It may have been withdrawn or not be released yet.")
     size = path.stat().st_size
     if size > max_bytes:
         message = f"{path.name} has {size} bytes; at most {max_bytes} are accepted."
-        raise FileDamaged("file_too_large", message, "Raise the limit if this file is meant.")
+        raise FileDamagedError("file_too_large", message, "Raise the limit if this file is meant.")
     return path
 
 

@@ -35,11 +35,11 @@ class ArchiveError(CeresError):
     """The archive can't be reached or answers with nonsense; trying again later may help."""
 
 
-class FileMissing(InputError):
+class FileMissingError(InputError):
     """The archive doesn't have the file."""
 
 
-class FileDamaged(InputError):
+class FileDamagedError(InputError):
     """The file in the archive is damaged or too large."""
 
 
@@ -92,7 +92,7 @@ class Patience:
         return httpx.Timeout(self.chunk, connect=self.connect)
 
 
-class _TryAgain(Exception):
+class _TryAgainError(Exception):
     """The connection broke or the server is busy."""
 
 
@@ -124,9 +124,9 @@ def download(
 
     Raises
     ------
-    FileMissing
+    FileMissingError
         ``file_missing``.
-    FileDamaged
+    FileDamagedError
         ``file_damaged`` if it is incomplete twice over, ``file_too_large``.
     ArchiveError
         ``archive_unreachable``, ``archive_refuses``.
@@ -146,7 +146,7 @@ def download(
         part.unlink()
         if last:
             message = f"{target.name} is damaged in the archive: {damage}."
-            raise FileDamaged("file_damaged", message, "The archive's own copy can't be unpacked.")
+            raise FileDamagedError("file_damaged", message, "The archive's own copy can't be unpacked.")
     message = "a download ends by returning or raising"
     raise AssertionError(message)
 
@@ -190,7 +190,7 @@ def _with_retries(
     progress: Progress | None,
 ) -> Receipt:
     attempts = stamina.retry_context(
-        on=(_TryAgain, httpx.TransportError),
+        on=(_TryAgainError, httpx.TransportError),
         attempts=patience.attempts,
         timeout=None,
         wait_initial=patience.first_wait,
@@ -201,7 +201,7 @@ def _with_retries(
         for attempt in attempts:
             with attempt:
                 return _once(client, url, target, known, max_bytes, patience, progress)
-    except (_TryAgain, httpx.HTTPError, httpx.InvalidURL) as fault:
+    except (_TryAgainError, httpx.HTTPError, httpx.InvalidURL) as fault:
         message = f"{url} could not be fetched in {patience.attempts} attempts: {fault or type(fault).__name__}."
         raise ArchiveError("archive_unreachable", message, "Check the connection; a later attempt resumes.") from fault
     message = "the retry loop ends by returning or raising"
@@ -232,8 +232,12 @@ def _once(
         if response.status_code == RANGE_NOT_SATISFIABLE:
             part.unlink(missing_ok=True)
             message = "the file changed while it was fetched"
-            raise _TryAgain(message)
+            raise _TryAgainError(message)
         _require_good(response, url, target.name)
+        if response.status_code == PARTIAL_CONTENT and _tag(response) not in ("", tag):
+            part.unlink(missing_ok=True)
+            message = "the file changed while it was fetched"
+            raise _TryAgainError(message)
         if response.status_code != PARTIAL_CONTENT or _range_start(response) != have:
             have = 0
         size = _whole_size(response, have)
@@ -263,7 +267,7 @@ def _receive(
         os.fsync(out.fileno())
     if size is not None and have < size:
         message = f"the connection ended after {have} of {size} bytes"
-        raise _TryAgain(message)
+        raise _TryAgainError(message)
 
 
 def _publish(part: Path, target: Path, receipt: Receipt) -> None:
@@ -289,10 +293,10 @@ def _require_good(response: httpx.Response, url: str, name: str) -> None:
     status = response.status_code
     if status in MISSING_STATUS:
         message = f"The archive has no file {name} ({url} answers {status})."
-        raise FileMissing("file_missing", message, "It may have been withdrawn or not be released yet.")
+        raise FileMissingError("file_missing", message, "It may have been withdrawn or not be released yet.")
     if status in RETRIED_STATUS:
         message = f"the server answers {status}"
-        raise _TryAgain(message)
+        raise _TryAgainError(message)
     if status not in {200, PARTIAL_CONTENT}:
         message = f"{url} answers {status}."
         raise ArchiveError("archive_refuses", message, "Check the address of the archive.")
@@ -323,9 +327,9 @@ def _whole_size(response: httpx.Response, have: int) -> int | None:
     return have + int(length) if length.isdigit() else None
 
 
-def _too_large(name: str, size: int, max_bytes: int) -> FileDamaged:
+def _too_large(name: str, size: int, max_bytes: int) -> FileDamagedError:
     message = f"{name} has {size} bytes or more; at most {max_bytes} are accepted."
-    return FileDamaged("file_too_large", message, "Raise the limit if this file is meant.")
+    return FileDamagedError("file_too_large", message, "Raise the limit if this file is meant.")
 
 
 def _part(target: Path) -> Path:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import gemmi
 
 from curation.archive import EMDB_HOLDINGS, PDB_HOLDINGS, header_path, model_path
-from curation.download import FileDamaged, FileMissing
+from curation.download import FileDamagedError, FileMissingError
 from curation.emdb_header import MAX_HEADER_BYTES, HeaderError, read_header
 from curation.identifiers import Declarer, Pair, normalise_emdb_id, normalise_pdb_id
 from curation.metadata import associated_maps, read_packed
@@ -70,7 +70,7 @@ def list_pairs(archive: Archive, *, progress: Progress | None = None) -> list[Pa
     ------
     HoldingsError
         If a holdings file is damaged.
-    FileMissing, ArchiveError
+    FileMissingError, ArchiveError
         If a holdings file isn't there or the archive can't be reached.
     """
     released = read_pdb_holdings(archive)
@@ -143,7 +143,7 @@ def _pairs(links: _Links, released: set[str], maps: Iterable[str]) -> list[Pair]
 def _header_links(archive: Archive, emdb_id: str) -> tuple[str, ...]:
     try:
         return read_header(archive.fetch(header_path(emdb_id), max_bytes=MAX_HEADER_BYTES)).pdb_ids
-    except (HeaderError, FileMissing, FileDamaged):
+    except (HeaderError, FileMissingError, FileDamagedError):
         # Curation reports the broken header; the model's own file may still declare the pair.
         return ()
 
@@ -154,7 +154,7 @@ def _model_links(archive: Archive, pdb_id: str) -> tuple[str, ...]:
         if b"EMDB" not in data:
             return ()
         document = gemmi.cif.read_string(data)
-    except (ModelError, FileMissing, FileDamaged, ValueError, RuntimeError):
+    except (ModelError, FileMissingError, FileDamagedError, ValueError, RuntimeError):
         # Curation reports the broken model; the map's header may still declare the pair.
         return ()
     return tuple(dict.fromkeys(emdb_id for block in document for emdb_id in associated_maps(block)))
@@ -179,7 +179,7 @@ def _read_object(archive: Archive, path: str) -> dict[str, Any]:
     name = path.rpartition("/")[2]
     try:
         content = json.loads(read_packed(archive.fetch(path, max_bytes=MAX_HOLDINGS_BYTES), MAX_HOLDINGS_BYTES))
-    except (ModelError, FileDamaged, ValueError, RecursionError) as fault:
+    except (ModelError, FileDamagedError, ValueError, RecursionError) as fault:
         message = f"The holdings file {name} is damaged: {fault}"
         raise HoldingsError("holdings_damaged", message, "Fetch it again; without it the pairs aren't known.") from fault
     if not isinstance(content, dict):

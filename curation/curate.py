@@ -1,0 +1,334 @@
+"""May this pair be re-refined? Its files are fetched, read and judged; the answer is a curated model or a reason.
+
+Bad data never raise: they become findings. What raises is the archive out of reach, a full disk, or a fault of ours.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import gemmi
+
+from curation.archive import half_map_path, header_path, map_path, model_path
+from curation.assembly import Assembled, assemble, assembled_block
+from curation.checks import consensus_resolution, first_refusal, run_checks
+from curation.composition import compose
+from curation.download import FileDamagedError, FileMissingError
+from curation.emdb_header import MAX_HEADER_BYTES, HeaderError, read_header
+from curation.facts import PairFacts, Problem
+from curation.ligands import unknown_compounds
+from curation.metadata import MAX_MODEL_BYTES, map_grid, model_facts, read_block
+from curation.operators import AssemblyError
+from curation.summary import summarise
+from refinement.errors import InputError, MapError, ModelError
+from refinement.maps.density import read_map
+from refinement.structure import from_gemmi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from curation.archive import Archive
+    from curation.findings import Finding
+    from curation.identifiers import Pair
+    from refinement.structure import Structure
+
+    Progress = Callable[[str, str, float], None]
+
+MODEL_FILE = "model.cif.gz"
+STAGE = "curate"
+
+
+@dataclass(frozen=True, slots=True)
+class Curated:
+    """The outcome of curation.
+
+    Attributes
+    ----------
+    outcome : str
+        ``pass`` or ``refuse``.
+    code : str
+        Code of the finding that refuses; "" for a pair that passes.
+    findings : tuple[Finding, ...]
+        All findings, the refusing ones first.
+    facts : dict[str, Any]
+        What is known about the pair; JSON values, see `curation.summary.summarise`.
+    resolution : float or None
+        Consensus resolution in Å; None if the files give none or disagree.
+    model_path : Path or None
+        The curated model, with its symmetry copies if they were needed; None if refused.
+    map_path : Path or None
+        The primary map, None if it wasn't fetched.
+    half_map_paths : tuple[Path, ...]
+        Both half-maps, or none.
+    contour : float or None
+        Contour level that the depositors recommend.
+    libraries : tuple[Path, ...]
+        Restraint dictionaries to be used besides the usual ones.
+    """
+
+    outcome: str
+    code: str
+    findings: tuple[Finding, ...]
+    facts: dict[str, Any]
+    resolution: float | None
+    model_path: Path | None
+    map_path: Path | None
+    half_map_paths: tuple[Path, ...]
+    contour: float | None
+    libraries: tuple[Path, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the pair may be refined."""
+        return self.outcome == "pass"
+
+
+def curate(
+    pair: Pair,
+    archive: Archive,
+    workdir: Path,
+    *,
+    strict: bool = False,
+    libraries: Sequence[Path] = (),
+    progress: Progress | None = None,
+) -> Curated:
+    """Judge a pair and prepare its model.
+
+    The cheap questions come first: a pair that its metadata exclude costs no map download.
+
+    Parameters
+    ----------
+    pair : Pair
+        The pair, from `curation.holdings.list_pairs` or `curation.identifiers.parse_pair`.
+    archive : Archive
+        Where the files are.
+    workdir : Path
+        Folder for the curated model ``model.cif.gz``; made if it doesn't exist.
+    strict : bool
+        Apply the rules literally, as in 2020; see `curation.checks`.
+    libraries : sequence of Path
+        Restraint dictionaries for compounds that the usual library lacks.
+    progress : callable, optional
+        Called with the stage, what is being done, and the fraction of curation that is done.
+
+    Raises
+    ------
+    ArchiveError
+        If the archive can't be reached.
+    RestraintError
+        If a file of `libraries` is damaged.
+    """
+    return _Curation(pair, archive, workdir, strict=strict, libraries=libraries, progress=progress).run()
+
+
+class _Curation:
+    """The steps of curation; each adds to the facts, and the rules are asked after each."""
+
+    def __init__(
+        self,
+        pair: Pair,
+        archive: Archive,
+        workdir: Path,
+        *,
+        strict: bool,
+        libraries: Sequence[Path],
+        progress: Progress | None,
+    ) -> None:
+        self.archive = archive
+        self.workdir = workdir
+        self.strict = strict
+        self.libraries = tuple(libraries)
+        self.progress = progress
+        self.facts = PairFacts(pair)
+        self.block: gemmi.cif.Block | None = None
+        self.structure: Structure | None = None
+        self.assembled: Assembled | None = None
+        self.map_path: Path | None = None
+        self.half_map_paths: tuple[Path, ...] = ()
+        self.used: dict[str, str] = {}
+
+    def run(self) -> Curated:
+        """Take one step after the other until a rule refuses or all are done."""
+        for fraction, step in (
+            (0.0, self.read_metadata),
+            (0.2, self.read_map_headers),
+            (0.5, self.read_voxels),
+            (0.8, self.generate),
+        ):
+            step(fraction)
+            if first_refusal(self.findings()) is not None:
+                break
+        return self.answer()
+
+    def findings(self) -> list[Finding]:
+        """Return what the rules say to the facts so far."""
+        found = run_checks(self.facts, strict=self.strict)
+        return found + list(self.assembled.findings if self.assembled else ())
+
+    def read_metadata(self, fraction: float) -> None:
+        """Read the EMDB header and the model."""
+        pair = self.facts.pair
+        self.say(f"reading the header of {pair.emdb_id}", fraction)
+        path = self.fetch(header_path(pair.emdb_id), fraction, MAX_HEADER_BYTES)
+        if path is not None:
+            try:
+                self.facts = replace(self.facts, header=read_header(path))
+            except HeaderError as fault:
+                self.note_problem(path.name, fault)
+        if pair.pdb_id is not None:
+            self.say(f"reading the model {pair.pdb_id}", fraction + 0.1)
+            self.read_model(pair.pdb_id, fraction + 0.1)
+
+    def read_model(self, pdb_id: str, fraction: float) -> None:
+        """Read the model, count what it consists of, and look for its compounds in the library."""
+        path = self.fetch(model_path(pdb_id), fraction, MAX_MODEL_BYTES)
+        if path is None:
+            return
+        try:
+            self.block = read_block(path)
+            self.facts = replace(self.facts, model=model_facts(self.block, path.name))
+            self.structure = from_gemmi(_structure(self.block, path.name), name=path.name)
+        except ModelError as fault:
+            self.note_problem(path.name, fault)
+            return
+        made_of = compose(self.structure)
+        unknown = unknown_compounds(made_of.compounds, self.libraries)
+        self.facts = replace(self.facts, composition=made_of, unknown_compounds=unknown)
+
+    def read_map_headers(self, fraction: float) -> None:
+        """Fetch the maps and read their grids."""
+        header = self.facts.header
+        if header is None or self.structure is None:
+            return
+        emdb_id = self.facts.pair.emdb_id
+        self.map_path = self.fetch(map_path(emdb_id, header.map_file), fraction)
+        if self.map_path is None or not self.add_grid(self.map_path, half=False):
+            return
+        grid = self.facts.map
+        if grid is not None:
+            inside = float(grid.inside(self.structure.positions).mean())
+            self.facts = replace(self.facts, fraction_inside=inside)
+        if len(header.half_map_files) == 2:
+            names = (half_map_path(emdb_id, name) for name in header.half_map_files)
+            paths = [self.fetch(name, fraction + 0.1, optional=True) for name in names]
+            self.half_map_paths = tuple(path for path in paths if path is not None and self.add_grid(path, half=True))
+
+    def add_grid(self, path: Path, *, half: bool) -> bool:
+        """Read the grid of a map file; return whether it could be read."""
+        try:
+            grid = map_grid(path)
+        except MapError as fault:
+            self.note_problem(path.name, fault)
+            return False
+        self.facts = replace(self.facts, half_maps=(*self.facts.half_maps, grid)) if half else replace(self.facts, map=grid)
+        return True
+
+    def read_voxels(self, fraction: float) -> None:
+        """Read the maps whole, so that damaged files and voxels that aren't numbers are found here."""
+        if self.map_path is None:
+            return
+        if len(self.half_map_paths) != 2:
+            self.half_map_paths = ()
+        for number, path in enumerate((self.map_path, *self.half_map_paths)):
+            self.say(f"reading {path.name}", fraction + 0.1 * number)
+            try:
+                read_map(path)
+            except MapError as fault:
+                self.note_problem(path.name, fault)
+
+    def generate(self, fraction: float) -> None:
+        """Make the symmetry copies if the file holds the unique part only, and write the model."""
+        if self.block is None or self.structure is None or self.facts.map is None:
+            return
+        self.say("generating the assembly", fraction)
+        source = f"{self.facts.pair.pdb_id}.cif.gz"
+        try:
+            self.assembled = assemble(self.structure.source, self.block, self.facts.map)
+        except AssemblyError as fault:
+            self.note_problem(source, ModelError("assembly_invalid", f"The assembly of {source} makes no sense: {fault}."))
+            return
+        self.say("writing the curated model", fraction + 0.1)
+        _write_model(assembled_block(self.block, self.assembled), self.workdir / MODEL_FILE)
+
+    def answer(self) -> Curated:
+        """Put the outcome together."""
+        findings = sorted(self.findings(), key=lambda finding: finding.severity != "refuse")
+        refusal = first_refusal(findings)
+        consensus = consensus_resolution(self.facts, strict=self.strict)
+        made_of = self.facts.composition
+        if self.assembled is not None and self.assembled.expanded:
+            made_of = compose(from_gemmi(self.assembled.structure.clone()))
+        revisions = {path: self.archive.revision(path) for path in self.used}
+        self.say("done" if refusal is None else f"excluded: {refusal.code}", 1.0)
+        return Curated(
+            outcome="pass" if refusal is None else "refuse",
+            code="" if refusal is None else str(refusal.code),
+            findings=tuple(findings),
+            facts=summarise(self.facts, consensus, made_of, self.assembled, revisions),
+            resolution=consensus.value,
+            model_path=self.workdir / MODEL_FILE if refusal is None else None,
+            map_path=self.map_path,
+            half_map_paths=self.half_map_paths,
+            contour=self.facts.header.contour if self.facts.header else None,
+            libraries=self.libraries,
+        )
+
+    def fetch(self, path: str, fraction: float, max_bytes: int | None = None, *, optional: bool = False) -> Path | None:
+        """Fetch a file; one that is missing or damaged is a problem of the data, unless it is optional and missing."""
+        name = path.rpartition("/")[2]
+
+        def report(have: int, size: int | None) -> None:
+            whole = f" of {size / 1e6:.1f}" if size else ""
+            self.say(f"fetching {name}: {have / 1e6:.1f}{whole} MB", fraction)
+
+        limit = {} if max_bytes is None else {"max_bytes": max_bytes}
+        try:
+            local = self.archive.fetch(path, progress=report, **limit)
+        except FileMissingError as fault:
+            if not optional:
+                self.note_problem(name, fault)
+            return None
+        except FileDamagedError as fault:
+            self.note_problem(name, fault)
+            return None
+        self.used[path] = name
+        return local
+
+    def note_problem(self, name: str, fault: InputError) -> None:
+        """Keep what is wrong with a file."""
+        self.facts = replace(self.facts, problems=(*self.facts.problems, Problem(name, fault.code, fault.message)))
+
+    def say(self, doing: str, fraction: float) -> None:
+        """Report progress."""
+        if self.progress is not None:
+            self.progress(STAGE, doing, fraction)
+
+
+def _structure(block: gemmi.cif.Block, name: str) -> gemmi.Structure:
+    try:
+        structure = gemmi.make_structure_from_block(block)
+    except (ValueError, RuntimeError, IndexError) as fault:
+        message = f"The atoms of {name} can't be read: {(str(fault).splitlines() or ['?'])[0]}."
+        raise ModelError("model_unreadable", message, "The file is damaged; fetch it again.") from fault
+    structure.setup_entities()
+    return structure
+
+
+def _write_model(block: gemmi.cif.Block, path: Path) -> None:
+    """Write a block as gzipped mmCIF; it appears under its name only when it is complete."""
+    document = gemmi.cif.Document()
+    document.add_copied_block(block)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as out:
+            out.write(gzip.compress(document.as_string().encode(), mtime=0))
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

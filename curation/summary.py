@@ -1,0 +1,124 @@
+"""The facts about a pair as one JSON object, for the database, the entry page and the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from curation.assembly import Assembled
+    from curation.checks import Consensus
+    from curation.composition import Composition
+    from curation.facts import Grid, HeaderFacts, PairFacts
+
+
+def summarise(
+    facts: PairFacts,
+    consensus: Consensus,
+    made_of: Composition | None,
+    assembled: Assembled | None,
+    revisions: dict[str, str],
+) -> dict[str, Any]:
+    """Return what is known about a pair as plain JSON values.
+
+    Parameters
+    ----------
+    facts : PairFacts
+        What was read.
+    consensus : Consensus
+        The agreed resolution.
+    made_of : Composition or None
+        What the curated model consists of, symmetry copies included.
+    assembled : Assembled or None
+        What was done about symmetry copies.
+    revisions : dict[str, str]
+        SHA-256 checksum of every file that was read, by its path in the archive.
+
+    Returns
+    -------
+    dict[str, Any]
+        ``title, methods, dates, symmetry, status`` · ``resolution, resolution_rounded, resolution_values,
+        resolution_method`` · ``atoms, hydrogens, chains, residues, ligands`` of the curated model and its
+        whole ``composition`` · ``deposited`` (atoms and chains of the file) · ``map, half_maps, contour,
+        fraction_inside, map_statistics`` · ``assembly`` · ``links`` · ``files``. What isn't known is None.
+    """
+    header, model, deposited = facts.header, facts.model, facts.composition
+    return {
+        "pair": facts.pair.key,
+        "pdb_id": facts.pair.pdb_id,
+        "emdb_id": facts.pair.emdb_id,
+        "title": (model.title if model else "") or (header.title if header else ""),
+        "map_title": header.title if header else "",
+        "status": header.status if header else "",
+        "methods": sorted({*(header.methods if header else ()), *(model.methods if model else ())}),
+        "dates": {"model": model.dates if model else {}, "map": header.dates if header else {}},
+        "symmetry": list(header.symmetry) if header else [],
+        "resolution": consensus.value,
+        "resolution_rounded": consensus.rounded,
+        "resolution_values": [sourced.as_dict() for sourced in facts.resolutions],
+        "resolution_method": next(iter(header.resolution_methods), None) if header else None,
+        "atoms": made_of.atoms if made_of else None,
+        "hydrogens": made_of.hydrogens if made_of else None,
+        "chains": list(made_of.chains) if made_of else None,
+        "residues": made_of.residues if made_of else None,
+        "ligands": made_of.ligands if made_of else None,
+        "composition": made_of.as_dict() if made_of else None,
+        "deposited": {"atoms": deposited.atoms, "chains": list(deposited.chains), "ligands": deposited.ligands}
+        if deposited
+        else None,
+        "map": _grid(facts.map) if facts.map else _stated_grid(header),
+        "half_maps": [_grid(grid) for grid in facts.half_maps],
+        "half_maps_present": len(facts.half_maps) == 2,
+        "map_statistics": header.statistics if header else {},
+        "contour": header.contour if header else None,
+        "fraction_inside": facts.fraction_inside,
+        "unknown_compounds": list(facts.unknown_compounds),
+        "assembly": _assembly(assembled),
+        "links": {
+            "header": list(header.pdb_ids) if header else None,
+            "model": list(model.associated_maps) if model else None,
+            "related": list(model.related_maps) if model else None,
+        },
+        "files": revisions,
+    }
+
+
+def _grid(grid: Grid) -> dict[str, Any]:
+    frame = "nstart" if any(grid.start) else "origin" if any(grid.origin) else "zero"
+    return {
+        "file": grid.file,
+        "dims": list(grid.dims),
+        "voxel": list(grid.voxel),
+        "cell": list(grid.cell),
+        "corner": list(grid.corner),
+        "start": list(grid.start),
+        "origin": list(grid.origin),
+        "axes": list(grid.axes),
+        "space_group": grid.space_group,
+        "mode": grid.mode,
+        "frame": frame,
+    }
+
+
+def _stated_grid(header: HeaderFacts | None) -> dict[str, Any] | None:
+    """Return the grid as the EMDB header states it, for pairs whose map was not opened."""
+    if header is None or header.grid.dims is None:
+        return None
+    grid = header.grid
+    return {
+        "file": header.source,
+        "dims": list(header.grid.dims),
+        "voxel": list(grid.voxel) if grid.voxel else None,
+        "cell": list(grid.cell) if grid.cell else None,
+        "space_group": grid.space_group,
+    }
+
+
+def _assembly(assembled: Assembled | None) -> dict[str, Any] | None:
+    if assembled is None or not assembled.operators:
+        return None
+    return {
+        "source": assembled.source,
+        "expanded": assembled.expanded,
+        "copies": len(assembled.operators) + 1,
+        "operators": [operator.as_dict() for operator in assembled.operators],
+    }
