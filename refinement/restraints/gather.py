@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import gemmi
 import numpy as np
 
+from refinement.geometry import dihedrals
 from refinement.restraints.arrays import Angles, BondKind, Bonds, Chiralities, Planes, TorsionKind, Torsions
 from refinement.restraints.links import covalent_sum, metal_mask
 from refinement.structure import ResidueKind
@@ -202,7 +203,7 @@ def _matching_pucker(
     if not (two.any() and three.any()):
         return keep
     rows = np.flatnonzero(two | three)
-    delta = dihedrals(structure.positions, atoms[rows]) - table[rows, 4]
+    delta = dihedrals(structure.positions, *atoms[rows].T) - table[rows, 4]
     delta -= 360 * np.round(delta / 360)
     in_ring = np.char.find(label[rows], "nyu") >= 0
     cost = np.where(in_ring, (delta / np.maximum(table[rows, 5], TORSION_SIGMA_FLOOR)) ** 2, 0.0)
@@ -220,15 +221,3 @@ def _one_per_bond_quadruple(found: Torsions) -> NDArray[np.bool_]:
     keys = np.column_stack([found.atoms, np.round(found.target * 100).astype(np.int64), found.period])
     mask[_first_of_each(keys, np.ones(len(found), dtype=np.bool_))] = True
     return mask
-
-
-def dihedrals(positions: NDArray[np.float64], atoms: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Return the dihedral angles (degrees, IUPAC sign) of rows of four atoms."""
-    a, b, c, d = (positions[atoms[:, k]] for k in range(4))
-    axis = c - b
-    normal_1, normal_2 = np.cross(b - a, axis), np.cross(axis, d - c)
-    length = np.linalg.norm(axis, axis=1)
-    sine = np.einsum("ij,ij->i", b - a, normal_2) * length
-    cosine = np.einsum("ij,ij->i", normal_1, normal_2)
-    out: NDArray[np.float64] = np.degrees(np.arctan2(sine, cosine))
-    return out
