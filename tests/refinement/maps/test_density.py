@@ -149,7 +149,7 @@ def test_header_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["b.map", "b.ccp4.gz"])
 @pytest.mark.parametrize(("corner", "on_grid"), [((3.3, -2.4, 130.0), True), ((3.35, -2.4, 130.0), False), ((0, 0, 0), False)])
-def test_round_trip(tmp_path: Path, name: str, corner: tuple[float, ...], on_grid: bool) -> None:  # noqa: FBT001
+def test_round_trip(tmp_path: Path, name: str, corner: tuple[float, ...], on_grid: bool) -> None:
     values = np.random.default_rng(3).normal(size=(10, 12, 100)).astype(np.float32)
     before = Density(values, gemmi.UnitCell(11, 14.4, 130, 90, 90, 90), np.array(corner, dtype=float))
     write_map(tmp_path / name, before)
@@ -230,7 +230,7 @@ CASES = [(code, raw) for code, raws in HOSTILE.items() for raw in raws]
 
 @pytest.mark.parametrize(("code", "raw"), CASES, ids=[f"{c}-{i}" for i, (c, _) in enumerate(CASES)])
 @pytest.mark.parametrize("packed", [False, True])
-def test_hostile_files_have_their_own_codes(tmp_path: Path, code: str, raw: bytes, packed: bool) -> None:  # noqa: FBT001
+def test_hostile_files_have_their_own_codes(tmp_path: Path, code: str, raw: bytes, packed: bool) -> None:
     path = tmp_path / "hostile.map"
     path.write_bytes(gzip.compress(raw, mtime=0) if packed else raw)
     assert code_of(path) == code
@@ -281,7 +281,7 @@ def test_a_large_promise_is_refused_before_memory_is_asked_for(tmp_path: Path) -
     st.booleans(),
     st.integers(0, 2000),
 )
-def test_any_damage_is_read_or_refused(tmp_path: Path, words: list[tuple[int, bytes]], packed: bool, cut: int) -> None:  # noqa: FBT001
+def test_any_damage_is_read_or_refused(tmp_path: Path, words: list[tuple[int, bytes]], packed: bool, cut: int) -> None:
     raw = bytearray(encode(integers()))
     for word, value in words:
         raw[4 * word : 4 * word + 4] = value

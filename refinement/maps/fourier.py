@@ -1,0 +1,109 @@
+"""Fourier coefficients of a box: cuts by resolution, overall B factors, change of grid.
+
+Coefficients are those of `scipy.fft.rfftn` of a box in x, y, z order: axes h, k, l with l ≥ 0. The number of
+threads follows `scipy.fft.set_workers` of the caller; the result doesn't depend on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+from scipy import fft
+
+if TYPE_CHECKING:
+    import gemmi
+    from numpy.typing import NDArray
+
+    from refinement.maps.density import Density
+
+
+def reciprocal_metric(cell: gemmi.UnitCell) -> NDArray[np.float64]:
+    """Return the matrix M with 1/d² = hᵀ M h for Miller indices h (1/Å²)."""
+    fractional = np.array(cell.frac.mat.tolist())
+    return fractional @ fractional.T
+
+
+def cut(
+    coefficients: NDArray[np.complexfloating],
+    dims: tuple[int, int, int],
+    cell: gemmi.UnitCell,
+    d_min: float,
+    *,
+    b: float = 0.0,
+    keep_mean: bool = False,
+) -> None:
+    """Keep the terms with d ≥ d_min and multiply them by exp(−b/(4 d²)), in place.
+
+    Parameters
+    ----------
+    coefficients : NDArray[complex], shape (nx, ny, nz // 2 + 1)
+        Transform of a real box.
+    dims : tuple[int, int, int]
+        Shape of that box. Terms at or beyond its Nyquist limit, |h| > (n − 1)/2, are dropped.
+    cell : gemmi.UnitCell
+        Cell of the box.
+    d_min : float
+        Resolution in Å; the cut is sharp.
+    b : float
+        B factor in Å² to blur with; negative to sharpen.
+    keep_mean : bool
+        Keep F(000).
+    """
+    _cut(coefficients, np.array(dims), reciprocal_metric(cell), 1.0 / d_min**2, 0.25 * b, keep_mean)
+
+
+def on_grid(
+    coefficients: NDArray[np.complex64], fine: tuple[int, int, int], dims: tuple[int, int, int]
+) -> NDArray[np.complex64]:
+    """Take the coefficients of a fine grid over to a coarser grid of the same cell.
+
+    The mean density is kept, so the terms are scaled by the ratio of the numbers of points.
+    """
+    out = np.zeros((dims[0], dims[1], dims[2] // 2 + 1), dtype=coefficients.dtype)
+    scale = np.float32(np.prod(dims, dtype=float) / np.prod(fine, dtype=float))
+    h, k, l = ((min(n, m) - 1) // 2 for n, m in zip(dims, fine, strict=True))
+    rows = np.concatenate([np.arange(h + 1), np.arange(-h, 0)])
+    columns = np.concatenate([np.arange(k + 1), np.arange(-k, 0)])
+    out[np.ix_(rows, columns, range(l + 1))] = coefficients[np.ix_(rows, columns, range(l + 1))] * scale
+    return out
+
+
+def low_pass(density: Density, d_min: float, *, b: float = 0.0) -> Density:
+    """Return the map cut sharply at d_min (Å) and blurred with b (Å²); its mean is kept."""
+    coefficients = fft.rfftn(density.values)
+    cut(coefficients, density.dims, density.cell, d_min, b=b, keep_mean=True)
+    values = fft.irfftn(coefficients, s=density.dims, overwrite_x=True)
+    return replace(density, values=np.ascontiguousarray(values, dtype=np.float32))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _cut(
+    coefficients: NDArray[np.complex64],
+    dims: NDArray[np.int64],
+    metric: NDArray[np.float64],
+    s2_max: float,
+    quarter_b: float,
+    keep_mean: bool,  # noqa: FBT001
+) -> None:
+    nh, nk, nl = coefficients.shape
+    mean = coefficients[0, 0, 0]
+    for i in range(nh):
+        h = i if 2 * i <= nh else i - nh
+        for j in range(nk):
+            k = j if 2 * j <= nk else j - nk
+            outside = 2 * abs(h) >= dims[0] or 2 * abs(k) >= dims[1]
+            for l in range(nl):
+                s2 = (
+                    metric[0, 0] * h * h
+                    + metric[1, 1] * k * k
+                    + metric[2, 2] * l * l
+                    + 2.0 * (metric[0, 1] * h * k + metric[0, 2] * h * l + metric[1, 2] * k * l)
+                )
+                if outside or 2 * l >= dims[2] or s2 > s2_max:
+                    coefficients[i, j, l] = 0.0
+                else:
+                    coefficients[i, j, l] *= np.exp(-quarter_b * s2)
+    coefficients[0, 0, 0] = mean if keep_mean else 0.0 * mean
