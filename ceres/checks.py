@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.checks import Error, Tags, register
-from django.core.checks.messages import CheckMessage
+
+if TYPE_CHECKING:
+    from django.core.checks.messages import CheckMessage
 
 
 @register(Tags.security, deploy=True)

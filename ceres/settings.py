@@ -235,7 +235,7 @@ CERES_ALLOW_EAGER = env.flag("CERES_ALLOW_EAGER")
 
 CERES_BROKER_URL = env.secret("CERES_BROKER_URL")
 CERES_TASK_TIME_LIMIT = env.integer("CERES_TASK_TIME_LIMIT", 24 * 3600, minimum=60)
-CELERY_BROKER_URL = CERES_BROKER_URL or "memory://"
+CELERY_BROKER_URL = CERES_BROKER_URL or "memory://localhost"
 CELERY_TASK_ALWAYS_EAGER = not CERES_BROKER_URL
 CELERY_TASK_EAGER_PROPAGATES = True
 CELERY_TASK_IGNORE_RESULT = True
@@ -258,7 +258,7 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(CERES_VAR / "beat-schedule")
 
 # Log
 
-LOG_LEVEL = env.text("LOG_LEVEL", "INFO").upper()
+LOG_LEVEL = env.text("LOG_LEVEL", "WARNING").upper()
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -17,6 +17,7 @@ from ceres.models import Entry, Stage, State
 from ceres.pipeline import leases, schedule, stages, watch
 from ceres.pipeline.faults import INTERNAL_ERROR, WORK_MISSING
 from ceres.pipeline.outcome import LeaseLostError, Outcome, Work, WorkMissingError
+from curation.download import ArchiveError
 from refinement.errors import CeresError, InputError
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def _start_again(job: Job) -> Outcome:
 def _progress(job: Job, heartbeat: leases.Heartbeat) -> Progress:
     listener = watch.current()
 
-    def progress(_stage: str, doing: str, fraction: float) -> None:
+    def progress(step: str, doing: str, fraction: float) -> None:
+        doing = doing if step == job.stage else f"{step}: {doing}"
         heartbeat.report(doing, fraction)
         if listener:
             listener(job, doing, fraction)
@@ -121,9 +123,9 @@ def _user_error(job: Job, error: CeresError) -> Outcome:
     """Decide what an error with a name means: try again, refuse, or fail."""
     logger.warning("%s, %s: %s: %s", job, job.stage, error.code, error)
     explained = {"code": error.code, "message": error.message, "hint": error.hint}
-    if job.stage == Stage.FETCH and job.attempt < settings.CERES_MAX_ATTEMPTS:
+    if isinstance(error, ArchiveError) and job.attempt < settings.CERES_MAX_ATTEMPTS:
         return Outcome(delay=RETRY_SECONDS * 4 ** (job.attempt - 1), **explained)
-    if isinstance(error, InputError) and job.stage != Stage.FETCH:
+    if isinstance(error, InputError):
         return stages.refuse_input(job, error)
     return Outcome(state=State.FAILED, **explained)
 

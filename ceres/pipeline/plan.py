@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
-from ceres.models import Entry, Job, Run, Stage, State
+from ceres.models import Entry, Job, Run
 from ceres.pipeline.sources import open_archive
-from curation.findings import Code, refuse
 from curation.holdings import list_pairs
 from refinement import __version__
 from refinement.errors import InputError
@@ -21,7 +20,6 @@ from refinement.settings import settings_for
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from curation.findings import Finding
     from curation.identifiers import Pair
 
     ListingProgress = Callable[[str, int, int], None]
@@ -129,16 +127,4 @@ def _add_jobs(run: Run, archive: str, pairs: Sequence[Pair]) -> None:
 
 def _job(run: Run, archive: str, pair: Pair, entry: Entry) -> Job:
     listing = {"declared_by": [str(side) for side in pair.declared_by], "unreleased": list(pair.unreleased)}
-    job = Job(run=run, entry=entry, archive=archive, listing=listing)
-    if pair.pdb_id is None:
-        finding = _no_model(pair)
-        job.stage, job.state = Stage.CURATE, State.REFUSED
-        job.code, job.message, job.hint = str(finding.code), finding.sentence, finding.hint
-        job.findings = [finding.as_dict()]
-    return job
-
-
-def _no_model(pair: Pair) -> Finding:
-    named = f"; its header names {', '.join(pair.unreleased)}, not released" if pair.unreleased else ""
-    sentence = f"The PDB holds no released model for {pair.emdb_id}{named}."
-    return refuse(Code.NO_MODEL, sentence, {"unreleased": list(pair.unreleased)}, "Look again when a model is released.")
+    return Job(run=run, entry=entry, archive=archive, listing=listing)

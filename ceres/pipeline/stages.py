@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import math
 import shutil
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from curation.curate import curate as curate_pair
 from django.conf import settings
 
 from ceres.models import ArtifactKind, SizeClass, Stage, State
@@ -17,44 +17,38 @@ from ceres.pipeline import publish, storage
 from ceres.pipeline.handover import Handover
 from ceres.pipeline.outcome import Outcome, Work
 from ceres.pipeline.sources import open_archive
-from curation.archive import half_map_path, header_path, map_path, model_path
-from curation.emdb_header import MAX_HEADER_BYTES, read_header
+from curation.archive import header_path, model_path
+from curation.curate import curate as curate_pair
+from curation.emdb_header import MAX_HEADER_BYTES
 from curation.findings import Code, refuse
 from curation.identifiers import Declarer, Pair
+from curation.metadata import MAX_MODEL_BYTES
 from refinement.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from curation.curate import Curated
-
     from ceres.models import Job
-    from curation.facts import PairFacts
 
 OUTPUT = "output"
 """Folder of the engine's files within the work folder."""
 
 
 def fetch(work: Work) -> Outcome:
-    """Bring the files of the pair here. What is missing or damaged is left for curation to judge."""
-    pair = _pair(work.job)
+    """Bring the metadata here: the map's header and the model.
+
+    What is missing or damaged is left for curation to judge, which fetches the maps of the pairs that
+    their metadata don't exclude.
+    """
+    entry = work.job.entry
+    wanted = [(header_path(entry.emdb_id), MAX_HEADER_BYTES)]
+    if entry.pdb_id:
+        wanted.append((model_path(entry.pdb_id), MAX_MODEL_BYTES))
     with open_archive(work.job.archive) as archive:
-        header = None
-        with contextlib.suppress(InputError):
-            header = read_header(archive.fetch(header_path(pair.emdb_id), max_bytes=MAX_HEADER_BYTES))
-        wanted = [model_path(pair.pdb_id)] if pair.pdb_id else []
-        wanted.append(map_path(pair.emdb_id, header.map_file if header else None))
-        wanted += [half_map_path(pair.emdb_id, name) for name in (header.half_map_files if header else ())]
-        for number, path in enumerate(wanted):
-            name = path.rpartition("/")[2]
-
-            def progress(done: int, size: int | None, *, name: str = name, number: int = number) -> None:
-                share = done / size if size else 0.0
-                work.progress(Stage.FETCH, f"download {name}", (number + share) / len(wanted))
-
-            work.progress(Stage.FETCH, name, number / len(wanted))
+        for number, (path, limit) in enumerate(wanted):
+            work.progress(Stage.FETCH, path.rpartition("/")[2], number / len(wanted))
             with contextlib.suppress(InputError):
-                archive.fetch(path, progress=progress)
+                archive.fetch(path, max_bytes=limit)
     return Outcome(stage=Stage.CURATE)
 
 
@@ -64,12 +58,12 @@ def curate(work: Work) -> Outcome:
     with open_archive(job.archive) as archive:
         curated = curate_pair(_pair(job), archive, work.folder, strict=job.run.strict, progress=work.progress)
     findings = [finding.as_dict() for finding in curated.findings]
-    entry = _entry_columns(curated)
-    if curated.outcome != "pass":
-        deciding = next(row for row in findings if row["code"] == str(curated.code))
+    entry = _entry_columns(curated.facts)
+    if not curated.passed:
+        deciding = next(row for row in findings if row["code"] == curated.code)
         return Outcome(
             state=State.REFUSED,
-            code=str(curated.code),
+            code=curated.code,
             message=deciding["sentence"],
             hint=deciding["hint"],
             job={"findings": findings},
@@ -158,35 +152,33 @@ def _pair(job: Job) -> Pair:
     )
 
 
-def _entry_columns(curated: Curated) -> dict[str, Any]:
-    """Return what curation learned about the entry, as columns."""
-    facts = curated.facts
-    header, model, composition = facts.header, facts.model, facts.composition
+def _entry_columns(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return what curation learned about the entry, as columns; atoms and chains are those of the deposited file."""
+    deposited = facts["deposited"] or {"atoms": None, "chains": None}
     return {
-        "title": (header and header.title) or (model and model.title) or "",
-        "method": ", ".join(header.methods) if header else "",
-        "released": _released(facts),
-        "resolution": curated.resolution,
-        "atoms": composition.atoms if composition else None,
-        "chains": len(composition.chains) if composition else None,
-        "facts": facts.as_dict(),
+        "title": facts["title"],
+        "method": ", ".join(facts["methods"]),
+        "released": _released(facts["dates"]),
+        "resolution": facts["resolution"],
+        "atoms": deposited["atoms"],
+        "chains": None if deposited["chains"] is None else len(deposited["chains"]),
+        "facts": facts,
     }
 
 
-def _released(facts: PairFacts) -> date | None:
+def _released(dates: dict[str, dict[str, str]]) -> date | None:
     """Return the day on which the map was released, else the model."""
-    dates = [facts.header.dates.get("map_release")] if facts.header else []
-    dates += [facts.model.dates.get("release")] if facts.model else []
-    for text in filter(None, dates):
+    for text in (dates["map"].get("map_release"), dates["model"].get("release")):
         with contextlib.suppress(ValueError):
-            return date.fromisoformat(text[:10])
+            if text:
+                return date.fromisoformat(text[:10])
     return None
 
 
-def _size_class(facts: PairFacts) -> SizeClass:
-    atoms = facts.composition.atoms if facts.composition else 0
-    voxels = facts.map.dims[0] * facts.map.dims[1] * facts.map.dims[2] if facts.map else 0
-    large = atoms > settings.CERES_LARGE_ATOMS or voxels > settings.CERES_LARGE_VOXELS
+def _size_class(facts: dict[str, Any]) -> SizeClass:
+    """Return the queue by the size of the curated model, copies included, and of the map."""
+    voxels = math.prod(facts["map"]["dims"])
+    large = facts["atoms"] > settings.CERES_LARGE_ATOMS or voxels > settings.CERES_LARGE_VOXELS
     return SizeClass.LARGE if large else SizeClass.SMALL
 
 

@@ -1,0 +1,118 @@
+"""A run with jobs, folders of its own, and a curation and an engine that answer at once."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.files.storage import storages
+
+from ceres.models import METRIC_KEYS, Entry, Job, Run, Stage
+from ceres.pipeline import stages
+from ceres.pipeline.handover import Handover
+from ceres.pipeline.outcome import Outcome, Work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ENGINE_FILES = ("refined.cif.gz", "residues.parquet", "boxed_map.ccp4.gz", "curves.json", "log.jsonl", "log.txt")
+
+
+@pytest.fixture
+def folders(settings: Any, tmp_path: Path) -> Path:
+    """Folder below which the pipeline keeps everything."""
+    settings.CERES_WORK = tmp_path / "work"
+    settings.CERES_CACHE = tmp_path / "cache"
+    settings.CERES_VAR = tmp_path
+    location = {"location": tmp_path / "artifacts"}
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "artifacts": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": location},
+    }
+    assert Path(storages["artifacts"].path("")) == tmp_path / "artifacts"
+    return tmp_path
+
+
+@pytest.fixture
+def run(folders: Path, transactional_db: None) -> Run:
+    """A run without jobs."""
+    wanted = {"protocol": "default", "seed": 0}
+    return Run.objects.create(
+        label="2026-11", engine_version="0.1.0", settings=wanted, settings_hash="0" * 64, archive=str(folders)
+    )
+
+
+@pytest.fixture
+def make_job(run: Run) -> Callable[..., Job]:
+    """Make a waiting job."""
+
+    def make(pdb_id: str = "9abc", number: str = "0123", **columns: Any) -> Job:
+        entry = Entry.objects.create(key=f"{pdb_id}_{number}", pdb_id=pdb_id, emdb_id=f"EMD-{number}")
+        return Job.objects.create(entry=entry, run=run, archive=run.archive, **columns)
+
+    return make
+
+
+@dataclass
+class Engine:
+    """Stands for curation and the engine; counts what it is asked to do."""
+
+    initial: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(METRIC_KEYS, 1.0))
+    refined: dict[str, float | None] = field(default_factory=lambda: dict.fromkeys(METRIC_KEYS, 1.0))
+    reasons: dict[str, str] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    faults: dict[str, BaseException] = field(default_factory=dict)
+    on_refine: Callable[[dict[str, Any]], None] | None = None
+
+    def _begin(self, stage: str) -> None:
+        self.calls.append(stage)
+        if stage in self.faults:
+            raise self.faults[stage]
+
+    def fetch(self, work: Work) -> Outcome:
+        self._begin("fetch")
+        return Outcome(stage=Stage.CURATE)
+
+    def curate(self, work: Work) -> Outcome:
+        self._begin("curate")
+        model, density = work.folder / "model.cif.gz", work.folder / "map.ccp4"
+        with gzip.open(model, "wt") as handle:
+            handle.write("data_model\n")
+        density.write_bytes(b"map")
+        Handover(model=str(model), density=str(density), resolution=3.0).write(work.folder)
+        return Outcome(stage=Stage.REFINE, entry={"resolution": 3.0, "atoms": 8, "chains": 1, "title": "Test"})
+
+    def refine_files(self, model: Path, density: Path, *, output: Path, progress: Any, **wanted: Any) -> dict[str, Any]:
+        self._begin("refine")
+        progress("refine", "cycle 1", 0.5)
+        if self.on_refine:
+            self.on_refine(wanted)
+        output.mkdir(exist_ok=True)
+        for name in ENGINE_FILES:
+            (output / name).write_bytes(name.encode())
+        table = {
+            "schema": 1,
+            "initial": self.initial,
+            "refined": self.refined,
+            "reasons": self.reasons,
+            "inputs": {"model": {"name": model.name}},
+            "settings": {"resolution": wanted["resolution"]},
+            "versions": {"ceres": "0.1.0"},
+            "timings_s": {"refine": 0.1},
+        }
+        (output / "table_one.json").write_text(json.dumps(table))
+        return table
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, folders: Path) -> Engine:
+    """Put the stand-in in the place of curation and of the engine."""
+    stand_in = Engine()
+    monkeypatch.setitem(stages.STAGES, Stage.FETCH, stand_in.fetch)
+    monkeypatch.setitem(stages.STAGES, Stage.CURATE, stand_in.curate)
+    monkeypatch.setattr("refinement.run.refine_files", stand_in.refine_files)
+    return stand_in
