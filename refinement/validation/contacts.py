@@ -1,0 +1,192 @@
+"""All-atom contacts: which pairs of atoms overlap too much (metrics: clashscore)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+
+from refinement.cells import neighbour_pairs, neighbours_around
+from refinement.restraints.contact_types import altloc_codes
+from refinement.restraints.dots import (
+    HYDROGEN_BOND_OVERLAP,
+    MAX_NEIGHBOURS,
+    PROBE_RADIUS,
+    buried,
+    close_by_bonds,
+    contacts_of,
+    deepest,
+    dot_spheres,
+)
+from refinement.restraints.graph import Neighbours, neighbours
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from refinement.restraints.contact_types import ContactTypes
+    from refinement.structure import Structure
+
+CLASH_OVERLAP = 0.4
+"""Å"""
+SMALLEST_OCCUPANCY = 0.01
+ION_SHORTER, ION_LONGER = 0.6, 0.2
+"""A metal is bonded to atoms whose distance differs from the sum of radii by no more than these (Å)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clashes:
+    """Pairs of atoms that overlap by at least `CLASH_OVERLAP`, worst first.
+
+    Attributes
+    ----------
+    pairs : NDArray[int32], shape (m, 2)
+    overlap : NDArray[float64], shape (m,)
+        Å, beyond the allowance where the pair is a hydrogen bond.
+    """
+
+    pairs: NDArray[np.int32]
+    overlap: NDArray[np.float64]
+
+
+def find_clashes(
+    structure: Structure, types: ContactTypes, bonded: Neighbours, *, smallest_occupancy: float = SMALLEST_OCCUPANCY
+) -> Clashes:
+    """Find the clashes of a model with hydrogens.
+
+    Sources of dots are all atoms except waters, targets all atoms; atoms with too little occupancy and pairs of
+    different conformers are left out. A pair counts once, with its worst dot from either side. A pair with a dot
+    that is an allowed hydrogen bond is no clash.
+
+    Parameters
+    ----------
+    structure : Structure
+    types : ContactTypes
+    bonded : Neighbours
+        Covalent graph.
+    smallest_occupancy : float
+        Atoms must have more than this.
+    """
+    bonded = _with_ions(structure, types, bonded)
+    letters = altloc_codes(structure)
+    positions, radius = structure.positions, types.radius
+    present = structure.occupancy > smallest_occupancy
+    sources = _sources(structure, types, letters, present)
+    reach = radius[sources] + float(radius.max()) + 2.0 * PROBE_RADIUS
+    seen = np.flatnonzero(present).astype(np.int32)
+    offsets, rows = neighbours_around(positions[sources], positions[seen], reach)
+    dots, first, sphere = dot_spheres(radius)
+    found, overlap = _dot_clashes(
+        positions, radius, types.donor, types.acceptor, types.water, structure.is_hydrogen, structure.occupancy,
+        letters, bonded.first, bonded.partner, offsets, seen[rows], dots, first, sphere, sources,
+    )  # fmt: skip
+    return _merged(found, overlap)
+
+
+def _with_ions(structure: Structure, types: ContactTypes, bonded: Neighbours) -> Neighbours:
+    """Add bonds between metals and the atoms they touch, so that two atoms at one metal don't clash."""
+    metals = np.flatnonzero(types.metal)
+    if not len(metals):
+        return bonded
+    reach = np.where(types.metal, types.radius + ION_LONGER, types.radius)
+    pairs = neighbour_pairs(structure.positions, reach)
+    pairs = pairs[types.metal[pairs[:, 0]] | types.metal[pairs[:, 1]]]
+    length = np.linalg.norm(structure.positions[pairs[:, 0]] - structure.positions[pairs[:, 1]], axis=1)
+    expected = types.radius[pairs].sum(axis=1)
+    near = pairs[(length >= expected - ION_SHORTER) & (length <= expected + ION_LONGER)]
+    owner = np.repeat(np.arange(len(structure)), np.diff(bonded.first))
+    old = np.stack([owner, bonded.partner], axis=1).astype(np.int32)
+    return neighbours(len(structure), np.concatenate([old, near]))
+
+
+def _sources(
+    structure: Structure, types: ContactTypes, altloc: NDArray[np.int32], present: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    """Return the atoms, no waters, with a neighbour so deep in their sphere that a dot could be a clash."""
+    reach = np.where(present, types.radius - CLASH_OVERLAP / 2.0, -1e3)
+    pairs = neighbour_pairs(structure.positions, reach)
+    i, j = pairs[:, 0], pairs[:, 1]
+    together = (altloc[i] == altloc[j]) | (altloc[i] == 0) | (altloc[j] == 0)
+    atoms = np.unique(pairs[together])
+    return atoms[~types.water[atoms]].astype(np.int32)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _dot_clashes(  # type: ignore[no-untyped-def]
+    positions, radius, donor, acceptor, water, hydrogen, occupancy, altloc,
+    bond_first, bond_partner, offsets, rows, dots, first, sphere, sources,
+):  # fmt: skip
+    """Return pairs (source, target) and their worst overlap; infinite negative for a hydrogen bond."""
+    capacity = 16 * len(sources) + 64
+    found = np.empty((capacity, 2), dtype=np.int32)
+    overlap = np.empty(capacity)
+    total = 0
+    near = np.empty(MAX_NEIGHBOURS, dtype=np.int32)
+    close = np.empty(MAX_NEIGHBOURS, dtype=np.int32)
+    worst = np.empty(MAX_NEIGHBOURS)
+    for s in range(len(sources)):
+        source = sources[s]
+        n_close = close_by_bonds(source, bond_first, bond_partner, hydrogen, altloc, close)
+        n_near = contacts_of(source, rows[offsets[s] : offsets[s + 1]], close, n_close, altloc, near)
+        if not _any_deep(source, near, n_near, positions, radius):
+            continue
+        for k in range(n_near):
+            worst[k] = 0.0
+        for d in range(first[sphere[source]], first[sphere[source] + 1]):
+            x = positions[source, 0] + dots[d, 0]
+            y = positions[source, 1] + dots[d, 1]
+            z = positions[source, 2] + dots[d, 2]
+            k, gap = deepest(x, y, z, near, n_near, positions, radius)
+            if k < 0 or gap > 0.0 or buried(x, y, z, close, n_close, positions, radius):
+                continue
+            target = near[k]
+            if (donor[source] and acceptor[target]) or (acceptor[source] and donor[target]):
+                if gap >= -HYDROGEN_BOND_OVERLAP:
+                    worst[k] = -np.inf
+                else:
+                    worst[k] = max(worst[k], -gap - HYDROGEN_BOND_OVERLAP)
+            elif water[target] and acceptor[source]:
+                # a water turns a hydrogen to the acceptor
+                if gap < -HYDROGEN_BOND_OVERLAP:
+                    worst[k] = max(worst[k], -gap)
+            elif (altloc[source] != 0 and altloc[target] != 0) or occupancy[source] + occupancy[target] > 1.0:
+                worst[k] = max(worst[k], -gap)
+        for k in range(n_near):
+            if worst[k] >= CLASH_OVERLAP or worst[k] == -np.inf:
+                if total == capacity:
+                    break
+                found[total, 0], found[total, 1] = min(source, near[k]), max(source, near[k])
+                overlap[total] = worst[k]
+                total += 1
+    return found[:total], overlap[:total]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _any_deep(source, near, n_near, positions, radius):  # type: ignore[no-untyped-def]
+    """Return whether any sphere of `near` overlaps that of `source` enough for a clash."""
+    for k in range(n_near):
+        j = near[k]
+        limit = radius[source] + radius[j] - CLASH_OVERLAP
+        square = 0.0
+        for a in range(3):
+            square += (positions[j, a] - positions[source, a]) ** 2
+        if limit > 0.0 and square <= limit * limit:
+            return True
+    return False
+
+
+def _merged(found: NDArray[np.int32], overlap: NDArray[np.float64]) -> Clashes:
+    """Merge both directions of a pair; hydrogen bonds cancel clashes."""
+    if not len(found):
+        return Clashes(np.empty((0, 2), dtype=np.int32), np.empty(0))
+    pairs, inverse = np.unique(found, axis=0, return_inverse=True)
+    inverse = inverse.ravel()
+    worst = np.full(len(pairs), -np.inf)
+    np.maximum.at(worst, inverse, overlap)
+    saved = np.zeros(len(pairs), dtype=bool)
+    saved[inverse[np.isneginf(overlap)]] = True
+    keep = ~saved & (worst >= CLASH_OVERLAP)
+    pairs, worst = pairs[keep], worst[keep]
+    order = np.lexsort((pairs[:, 1], pairs[:, 0], -worst))
+    return Clashes(pairs[order].astype(np.int32), worst[order])
