@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import gemmi
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import gemmi
     from numpy.typing import NDArray
 
 Atom = tuple[int, str]
@@ -133,7 +133,7 @@ BASES: dict[str, tuple[Rule, ...]] = {
     "U": (*_PYRIMIDINE, ("O4", "C4", "N3", "C2", 180.0)),
 }
 RING_TORSION = -33.0
-"""Degrees, O4'-C4'-C3'-C2' of a C3'-endo sugar; with phase 18° the torsion about O4'-C1' is zero (Altona & Sundaralingam 1972)."""
+"""Degrees, O4'-C4'-C3'-C2' of a C3'-endo sugar; at phase 18° the torsion about O4'-C1' is zero (Altona & Sundaralingam 1972)."""
 
 SUGAR: tuple[Rule, ...] = (
     ("C3'", "C4'", "C5'", "O5'", "gamma"),
@@ -172,12 +172,15 @@ class Targets:
         self._lengths: dict[frozenset[Atom], float] = {}
         self._angles: dict[tuple[Atom, frozenset[Atom]], float] = {}
         for row, compound in enumerate(compounds):
-            restraints = library.monomers[compound].rt
-            for bond in restraints.bonds:
-                self._lengths[frozenset(((row, bond.id1.atom), (row, bond.id2.atom)))] = bond.value
-            for angle in restraints.angles:
-                ends = frozenset(((row, angle.id1.atom), (row, angle.id3.atom)))
-                self._angles[(row, angle.id2.atom), ends] = angle.value
+            self.prefer(row, library.monomers[compound])
+
+    def prefer(self, row: int, compound: gemmi.ChemComp) -> None:
+        """Take the targets of a dictionary for one residue."""
+        for bond in compound.rt.bonds:
+            self._lengths[frozenset(((row, bond.id1.atom), (row, bond.id2.atom)))] = bond.value
+        for angle in compound.rt.angles:
+            ends = frozenset(((row, angle.id1.atom), (row, angle.id3.atom)))
+            self._angles[(row, angle.id2.atom), ends] = angle.value
 
     def adopt(self, topology: gemmi.Topo, rows: Mapping[int, Atom]) -> None:
         """Take the targets of a topology, in which links have changed some; `rows` maps atom serials to atoms."""
