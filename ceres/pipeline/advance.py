@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,12 +123,12 @@ def _progress(job: Job, heartbeat: leases.Heartbeat) -> Progress:
 def _user_error(job: Job, error: CeresError) -> Outcome:
     """Decide what an error with a name means: try again, refuse, or fail."""
     logger.warning("%s, %s: %s: %s", job, job.stage, error.code, error)
-    explained = {"code": error.code, "message": error.message, "hint": error.hint}
+    explained = Outcome(state=State.FAILED, code=error.code, message=error.message, hint=error.hint)
     if isinstance(error, ArchiveError) and job.attempt < settings.CERES_MAX_ATTEMPTS:
-        return Outcome(delay=RETRY_SECONDS * 4 ** (job.attempt - 1), **explained)
+        return replace(explained, state=State.WAITING, delay=RETRY_SECONDS * 4 ** (job.attempt - 1))
     if isinstance(error, InputError):
         return stages.refuse_input(job, error)
-    return Outcome(state=State.FAILED, **explained)
+    return explained
 
 
 def _conclude(job: Job, outcome: Outcome, seconds: float) -> None:

@@ -35,7 +35,7 @@ def work_through(run: Run) -> None:
             return
 
 
-def follow(run: Run, tick: Callable[[], None], alive: Callable[[], bool] = lambda: True) -> None:
+def follow(run: Run, tick: Callable[[], object], alive: Callable[[], bool] = lambda: True) -> None:
     """Wait until other processes have come to the end of a run."""
     while schedule.unfinished(run.pk) and alive():
         tick()

@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from ceres.management.base import UNUSABLE, OperatorCommand, complain_about_our_faults
-from ceres.management.commands import work_run
+from ceres.management.commands.work_run import work_with_bars
 from ceres.management.display import listing_progress, run_table, step_progress
 from ceres.models import State
 from ceres.pipeline.plan import plan_run
@@ -43,7 +43,7 @@ class Command(OperatorCommand):
         run = planned.run
         published = run.jobs.filter(state=State.PUBLISHED).count()
         console.print(f"Run {run} on {archive}: {planned.pairs} pairs, {published} published before.", highlight=False)
-        work_run.Command(stdout=self.stdout._out, stderr=self.stderr._out).work(run, 1)
+        work_with_bars(run, console)
         console.print(run_table(run))
         complain_about_our_faults(run)
         if settings.CERES_DEMO_SERVE:

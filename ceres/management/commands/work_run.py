@@ -8,12 +8,29 @@ from django.conf import settings
 
 from ceres.management.base import OperatorCommand, complain_about_our_faults, find_run
 from ceres.management.display import RunDisplay, run_table
-from ceres.pipeline import schedule, watch, work
+from ceres.pipeline import watch, work
+from ceres.tasks import reap
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
+    from rich.console import Console
+
     from ceres.models import Run
+
+
+def work_with_bars(run: Run, console: Console, *, workers: int = 1) -> None:
+    """Work through a run: through the broker's workers, in processes of our own, or right here."""
+    with RunDisplay(run, console) as display:
+        if not settings.CELERY_TASK_ALWAYS_EAGER:
+            work.follow(run, lambda: (reap(), display.update_from_table()))
+        elif workers > 1:
+            with work.worker_processes(run, workers) as processes:
+                work.follow(run, display.update_from_table, lambda: any(process.poll() is None for process in processes))
+        else:
+            with watch.listening(display.listen):
+                work.work_through(run)
+            display.update()
 
 
 class Command(OperatorCommand):
@@ -32,20 +49,6 @@ class Command(OperatorCommand):
         if options["silent"]:
             work.work_through(run)
             return
-        self.work(run, options["workers"])
+        work_with_bars(run, self.console(), workers=options["workers"])
         self.console().print(run_table(run))
         complain_about_our_faults(run)
-
-    def work(self, run: Run, workers: int) -> None:
-        """Work through the run with progress bars."""
-        with RunDisplay(run, self.console()) as display:
-            if not settings.CELERY_TASK_ALWAYS_EAGER:
-                schedule.dispatch()
-                work.follow(run, display.update_from_table)
-            elif workers > 1:
-                with work.worker_processes(run, workers) as processes:
-                    work.follow(run, display.update_from_table, lambda: any(process.poll() is None for process in processes))
-            else:
-                with watch.listening(display.listen):
-                    work.work_through(run)
-                display.update()

@@ -79,6 +79,8 @@ class Engine:
 
     def curate(self, work: Work) -> Outcome:
         self._begin("curate")
+        if work.job.entry.pdb_id is None:
+            return stages.curate(work)
         model, density = work.folder / "model.cif.gz", work.folder / "map.ccp4"
         with gzip.open(model, "wt") as handle:
             handle.write("data_model\n")
@@ -116,3 +118,66 @@ def engine(monkeypatch: pytest.MonkeyPatch, folders: Path) -> Engine:
     monkeypatch.setitem(stages.STAGES, Stage.CURATE, stand_in.curate)
     monkeypatch.setattr("refinement.run.refine_files", stand_in.refine_files)
     return stand_in
+
+
+HEADER = """<?xml version="1.0"?>
+<emd emdb_id="{emdb_id}" version="3.0.1.4">
+ <admin><current_status><code>REL</code></current_status><title>A test map</title>
+  <key_dates><map_release>2020-01-29</map_release></key_dates></admin>
+ <crossreferences>{models}</crossreferences>
+ <structure_determination_list><structure_determination><method>singleParticle</method>
+  <singleparticle_processing><final_reconstruction><resolution units="Å">3.1</resolution></final_reconstruction>
+  </singleparticle_processing></structure_determination></structure_determination_list>
+ <map><file>emd_{number}.map.gz</file></map>
+</emd>"""
+MODEL = """data_9ABC
+_entry.id 9ABC
+_struct.title 'A test model'
+_exptl.method 'ELECTRON MICROSCOPY'
+_em_3d_reconstruction.resolution 3.1
+loop_
+_atom_site.group_PDB
+_atom_site.id
+_atom_site.type_symbol
+_atom_site.label_atom_id
+_atom_site.label_comp_id
+_atom_site.label_asym_id
+_atom_site.label_entity_id
+_atom_site.label_seq_id
+_atom_site.auth_seq_id
+_atom_site.auth_asym_id
+_atom_site.Cartn_x
+_atom_site.Cartn_y
+_atom_site.Cartn_z
+_atom_site.occupancy
+_atom_site.B_iso_or_equiv
+_atom_site.pdbx_PDB_model_num
+_atom_site.label_alt_id
+_atom_site.pdbx_PDB_ins_code
+ATOM 1 N N   GLY A 1 1 1 A 1.0 1.0 1.0 1.0 30 1 . ?
+ATOM 2 C CA  GLY A 1 1 1 A 2.4 1.0 1.0 1.0 30 1 . ?
+ATOM 3 C C   GLY A 1 1 1 A 3.0 2.4 1.0 1.0 30 1 . ?
+ATOM 4 O O   GLY A 1 1 1 A 2.3 3.4 1.0 1.0 30 1 . ?
+"""
+
+
+@pytest.fixture
+def small_archive(tmp_path: Path) -> Path:
+    """An archive with two models in a map that isn't there, and a map without a model."""
+    root = tmp_path / "archive"
+    models = {"9abc": "0123", "9abd": "0123"}
+    _write(root / "pdb/holdings/current_file_holdings.json.gz", json.dumps({name.upper(): {"mmcif": []} for name in models}))
+    _write(root / "emdb/status/latest/emdb_released_holdings.json", json.dumps({"EMD-0123": {}, "EMD-0456": {}}))
+    for name in models:
+        _write(root / f"pdb/data/structures/divided/mmCIF/ab/{name}.cif.gz", MODEL.replace("9ABC", name.upper()))
+    listed = "".join(f"<pdb_reference><pdb_id>{name}</pdb_id></pdb_reference>" for name in models)
+    for number, links in (("0123", f"<pdb_list>{listed}</pdb_list>"), ("0456", "")):
+        text = HEADER.format(emdb_id=f"EMD-{number}", number=number, models=links)
+        _write(root / f"emdb/structures/EMD-{number}/header/emd-{number}.xml", text)
+    return root
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = text.encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
