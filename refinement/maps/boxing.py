@@ -51,7 +51,7 @@ def box_around(density: Density, positions: NDArray[np.float64], cushion: float,
         values = density.values[np.ix_(*indices)]
     else:
         values = density.values[tuple(slice(first, last) for first, last in zip(start, end, strict=True))]
-    lengths = (density.voxel * size).tolist()
-    cell = gemmi.UnitCell(*lengths, density.cell.alpha, density.cell.beta, density.cell.gamma)
+    a, b, c = (density.voxel * size).tolist()
+    cell = gemmi.UnitCell(a, b, c, density.cell.alpha, density.cell.beta, density.cell.gamma)
     corner = density.corner + density.step_matrix @ start.astype(np.float64)
     return replace(density, values=np.ascontiguousarray(values), cell=cell, corner=corner)

@@ -78,7 +78,7 @@ class Density:
     def contains(self, positions: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return which positions (Å) lie between the first and the last grid point along each axis."""
         grid = self.grid_coordinates(positions)
-        return ((grid >= 0) & (grid <= np.array(self.values.shape) - 1)).all(axis=1)
+        return np.asarray(((grid >= 0) & (grid <= np.array(self.values.shape) - 1)).all(axis=1))
 
     def normalised(self) -> Density:
         """Return the map with mean 0 and standard deviation 1 over the whole box.

@@ -64,10 +64,11 @@ def on_grid(
     """
     out = np.zeros((dims[0], dims[1], dims[2] // 2 + 1), dtype=coefficients.dtype)
     scale = np.float32(np.prod(dims, dtype=float) / np.prod(fine, dtype=float))
-    h, k, l = ((min(n, m) - 1) // 2 for n, m in zip(dims, fine, strict=True))
-    rows = np.concatenate([np.arange(h + 1), np.arange(-h, 0)])
-    columns = np.concatenate([np.arange(k + 1), np.arange(-k, 0)])
-    out[np.ix_(rows, columns, range(l + 1))] = coefficients[np.ix_(rows, columns, range(l + 1))] * scale
+    last = [(min(n, m) - 1) // 2 for n, m in zip(dims, fine, strict=True)]
+    rows = np.concatenate([np.arange(last[0] + 1), np.arange(-last[0], 0)])
+    columns = np.concatenate([np.arange(last[1] + 1), np.arange(-last[1], 0)])
+    common = np.ix_(rows, columns, np.arange(last[2] + 1))
+    out[common] = coefficients[common] * scale
     return out
 
 
@@ -86,24 +87,24 @@ def _cut(
     metric: NDArray[np.float64],
     s2_max: float,
     quarter_b: float,
-    keep_mean: bool,  # noqa: FBT001
+    keep_mean: bool,
 ) -> None:
-    nh, nk, nl = coefficients.shape
+    nh, nk, nm = coefficients.shape
     mean = coefficients[0, 0, 0]
     for i in range(nh):
         h = i if 2 * i <= nh else i - nh
         for j in range(nk):
             k = j if 2 * j <= nk else j - nk
             outside = 2 * abs(h) >= dims[0] or 2 * abs(k) >= dims[1]
-            for l in range(nl):
+            for m in range(nm):
                 s2 = (
                     metric[0, 0] * h * h
                     + metric[1, 1] * k * k
-                    + metric[2, 2] * l * l
-                    + 2.0 * (metric[0, 1] * h * k + metric[0, 2] * h * l + metric[1, 2] * k * l)
+                    + metric[2, 2] * m * m
+                    + 2.0 * (metric[0, 1] * h * k + metric[0, 2] * h * m + metric[1, 2] * k * m)
                 )
-                if outside or 2 * l >= dims[2] or s2 > s2_max:
-                    coefficients[i, j, l] = 0.0
+                if outside or 2 * m >= dims[2] or s2 > s2_max:
+                    coefficients[i, j, m] = 0.0
                 else:
-                    coefficients[i, j, l] *= np.exp(-quarter_b * s2)
+                    coefficients[i, j, m] *= np.exp(-quarter_b * s2)
     coefficients[0, 0, 0] = mean if keep_mean else 0.0 * mean

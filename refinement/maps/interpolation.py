@@ -88,7 +88,7 @@ def prepare(
     if method == "bspline":
         values = ndimage.spline_filter(values, order=3, output=np.float32, mode="mirror")
     # "reflect" takes the neighbour of a neighbour, which a box of one voxel doesn't have
-    mirror = "reflect" if min(values.shape) > 1 else "edge"
+    mirror: Literal["reflect", "edge"] = "reflect" if min(values.shape) > 1 else "edge"
     padded = np.pad(np.pad(values, 1, mode=mirror), PAD - 1)
     return InterpolatedMap(
         np.ascontiguousarray(padded, dtype=np.float32),
@@ -139,7 +139,7 @@ def _spline_at(
     inside = 1.0 <= u < c.shape[0] - 2 and 1.0 <= v < c.shape[1] - 2 and 1.0 <= w < c.shape[2] - 2
     if not inside:
         # NaN compares false with everything: it must come out again instead of becoming an index
-        nothing = 0.0 if u == u and v == v and w == w else math.nan  # noqa: PLR0124
+        nothing = 0.0 if u == u and v == v and w == w else math.nan
         return nothing, nothing, nothing, nothing
     i, j, k = int(u), int(v), int(w)
     x0, x1, x2, x3, dx0, dx1, dx2, dx3 = _weights(u - i, basis)

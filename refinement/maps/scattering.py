@@ -40,19 +40,17 @@ TABLE = 320
 
 @cache
 def _coefficients() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a and b, shape (119, 5), by atomic number; those without a row borrow from a neighbour."""
+    """Return a and b, shape (119, 5), by atomic number; the heaviest elements have no row and borrow the last one."""
     found = [gemmi.Element(z).c4322 for z in range(119)]
-    usable = [row is not None and any(row.a) for row in found]
-    last = max(z for z, ok in enumerate(usable) if ok)
-    carbon = gemmi.Element("C").c4322
-    rows = [row if ok else (carbon if z == 0 else found[last]) for z, (row, ok) in enumerate(zip(found, usable, strict=True))]
+    last = max(z for z, row in enumerate(found) if row is not None and any(row.a))
+    rows = found[: last + 1] + [found[last]] * (118 - last)
     return np.array([row.a for row in rows]), np.array([row.b for row in rows])
 
 
 def scattering_factors(elements: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return a (Å) and b (Å²), each (n, 5), with f(s) = Σ a exp(−b s²/4), s = 1/d.
 
-    Unknown atoms (atomic number 0) scatter like carbon, elements beyond californium like californium.
+    Unknown atoms (atomic number 0) scatter like oxygen, as in gemmi, and elements beyond californium like californium.
     """
     a, b = _coefficients()
     rows = np.minimum(elements, 118)
