@@ -185,6 +185,7 @@ def _artifact_storage() -> dict[str, Any]:
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
+STATIC_ROOT.mkdir(exist_ok=True)  # WhiteNoise warns about a folder that is not there
 STATICFILES_DIRS = [BASE_DIR / "static"]
 _COLLECTED = env.flag("CERES_COLLECT_STATIC", default=(STATIC_ROOT / "staticfiles.json").exists())
 """Static files are collected, hashed and compressed; otherwise served from where they are."""
