@@ -1,0 +1,1 @@
+"""The pages: read-only, server-rendered, complete without JavaScript."""

@@ -1,0 +1,193 @@
+"""Findings, composition and provenance in words; the templates only place them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ceres.website import formats
+from curation.findings import GLOSSARY, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ceres.models import Entry
+    from ceres.website.queries import EntryPage
+
+SEVERITIES: dict[str, str] = {Severity.REFUSE: "Excluded", Severity.WARN: "Warning", Severity.NOTE: "Note"}
+"""Words for the severities, the gravest first."""
+
+CLASSES: dict[str, tuple[str, str]] = {
+    "protein": ("protein residue", "protein residues"),
+    "nucleic": ("nucleotide", "nucleotides"),
+    "ligand": ("ligand", "ligands"),
+    "ion": ("ion", "ions"),
+    "water": ("water", "waters"),
+}
+"""Residue classes and their names for one and for several."""
+
+MOST_LIGANDS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A finding of curation."""
+
+    severity: str
+    label: str
+    title: str
+    anchor: str
+    sentence: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A name and what goes with it."""
+
+    label: str
+    text: str
+    checksum: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a result came from."""
+
+    facts: list[Fact]
+    inputs: list[Fact]
+    timings: list[Fact]
+
+
+def notices_of(page: EntryPage) -> list[Notice]:
+    """Return the findings of curation, the gravest first."""
+    order = list(SEVERITIES)
+    findings = sorted(page.findings, key=lambda row: order.index(row["severity"]) if row["severity"] in order else len(order))
+    known = {code.value for code in GLOSSARY}
+    return [
+        Notice(
+            severity=row["severity"],
+            label=SEVERITIES.get(row["severity"], formats.spelled(row["severity"])),
+            title=formats.spelled(row["code"]),
+            anchor=f"code-{row['code'].lower()}" if row["code"] in known else "",
+            sentence=row["sentence"],
+            hint=row.get("hint", ""),
+        )
+        for row in findings
+    ]
+
+
+def facts_of(entry: Entry) -> list[Fact]:
+    """Return what the model and the map consist of."""
+    composition = entry.facts.get("composition") or {}
+    header, grid = entry.facts.get("header") or {}, entry.facts.get("map") or {}
+    rows = [
+        Fact("Chains", _chains(composition.get("chains", []))),
+        Fact("Residues", _residues(composition.get("residues", {}))),
+        Fact("Ligands and ions", _compounds(composition.get("ligands", {}))),
+        Fact("Modified residues", _compounds(composition.get("modified", {}))),
+        Fact("Atoms", _atoms(composition)),
+        Fact("B factors", _b_factors(composition.get("b_factors", {}))),
+        Fact("Map grid", _grid(grid)),
+        Fact("Recommended contour", _plain(header.get("contour"))),
+        Fact("Method", entry.method),
+        Fact("Symmetry", ", ".join(header.get("symmetry", []))),
+        Fact("Half-maps", ", ".join(header.get("half_map_files", []))),
+    ]
+    return [row for row in rows if row.text]
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else f"{value:g}".replace("-", formats.MINUS)
+
+
+def _chains(names: list[str]) -> str:
+    shown = ", ".join(names[:24])
+    return f"{len(names)}: {shown}{' …' if len(names) > 24 else ''}" if names else ""
+
+
+def _residues(counts: Mapping[str, int]) -> str:
+    parts = []
+    for kind, count in counts.items():
+        one, several = CLASSES.get(kind, (kind, kind))
+        if count:
+            parts.append(f"{formats.grouped(count)} {one if count == 1 else several}")
+    return ", ".join(parts)
+
+
+def _compounds(counts: Mapping[str, int]) -> str:
+    items = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(name if count == 1 else f"{count} {name}" for name, count in items[:MOST_LIGANDS])
+    return f"{shown} and {len(items) - MOST_LIGANDS} more" if len(items) > MOST_LIGANDS else shown
+
+
+def _atoms(composition: Mapping[str, Any]) -> str:
+    if not composition.get("atoms"):
+        return ""
+    text = formats.grouped(composition["atoms"])
+    extra = [(composition.get("hydrogens"), "hydrogens"), (composition.get("altloc_atoms"), "in alternate conformers")]
+    said = [f"{formats.grouped(count)} {what}" for count, what in extra if count]
+    return f"{text} ({', '.join(said)})" if said else text
+
+
+def _b_factors(summaries: Mapping[str, Mapping[str, float]]) -> str:
+    whole = summaries.get("all") or {}
+    if not {"min", "mean", "max"} <= whole.keys():
+        return ""
+    return f"{whole['min']:.0f} to {whole['max']:.0f} Å², mean {whole['mean']:.0f} Å²"
+
+
+def _grid(grid: Mapping[str, Any]) -> str:
+    if not grid.get("dims"):
+        return ""
+    points = " × ".join(str(count) for count in grid["dims"])
+    steps = sorted({f"{step:.3f}" for step in grid.get("voxel", [])})
+    return f"{points} points, {' / '.join(steps)} Å apart" if steps else f"{points} points"
+
+
+def provenance_of(page: EntryPage) -> Provenance:
+    """Return inputs, versions, settings and timings of a result."""
+    result, job = page.result, page.job
+    if result is None or job is None:
+        return Provenance([], [], [])
+    run = job.run
+    facts = [
+        Fact("Run", run.label),
+        Fact("Published", f"{result.published_at:%d %B %Y, %H:%M} UTC"),
+        Fact("Engine", run.engine_version),
+        Fact("Settings", ", ".join(f"{name} {_word(value)}" for name, value in sorted(result.settings.items()))),
+        Fact("Settings of the run", "", checksum=run.settings_hash),
+        Fact("Other versions", ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items()))),
+    ]
+    timings = [Fact(formats.spelled(name), f"{seconds:.1f} s") for name, seconds in _flat(result.timings)]
+    return Provenance([fact for fact in facts if fact.text or fact.checksum], _inputs(result.inputs), timings)
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{name} {_word(item)}" for name, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(_word(item) for item in value) or "none"
+    return "none" if value is None else str(value)
+
+
+def _flat(timings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    rows: list[tuple[str, float]] = []
+    for name, value in timings.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{name}: ")
+        elif isinstance(value, int | float):
+            rows.append((f"{prefix}{name}", float(value)))
+    return rows
+
+
+def _inputs(inputs: Mapping[str, Any]) -> list[Fact]:
+    rows = []
+    for role, value in inputs.items():
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, dict):
+                said = [str(item.get("name", "")), formats.file_size(item["size"]) if isinstance(item.get("size"), int) else ""]
+                rows.append(Fact(formats.spelled(role), ", ".join(filter(None, said)), checksum=str(item.get("sha256", ""))))
+            elif item not in (None, ""):
+                rows.append(Fact(formats.spelled(role), str(item)))
+    return rows

@@ -1,0 +1,24 @@
+"""Addresses of the pages; they are promises."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from ceres.website.views import entry, home, pages, results
+
+app_name = "website"
+urlpatterns = [
+    path("", home.home, name="home"),
+    path("search/", home.search, name="search"),
+    path("results/", results.results, name="results"),
+    path("results.csv", results.results_csv, name="results-csv"),
+    path("excluded/", results.excluded, name="excluded"),
+    path("glossary/", pages.glossary, name="glossary"),
+    path("about/", pages.about, name="about"),
+    path("entry/<str:key>/", entry.entry, name="entry"),
+    path("entry/<str:key>/runs/<slug:run>/", entry.entry_run, name="entry-run"),
+    path("entry/<str:key>/runs/<slug:run>/residues.json", entry.residues, name="residues"),
+    path("entry/<str:key>/runs/<slug:run>/files/<str:name>", entry.file, name="file"),
+    path("robots.txt", pages.robots, name="robots"),
+    path("favicon.ico", pages.favicon, name="favicon"),
+]

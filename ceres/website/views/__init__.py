@@ -1,0 +1,1 @@
+"""Views: each asks one query object and fills one template."""
