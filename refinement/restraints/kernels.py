@@ -26,6 +26,14 @@ _COLLINEAR = 1e-10
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def add(gradient: NDArray[np.float64], atom: int, x: float, y: float, z: float) -> None:
+    """Add a vector to the gradient of one atom."""
+    gradient[atom, 0] += x
+    gradient[atom, 1] += y
+    gradient[atom, 2] += z
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def bonds(
     positions: NDArray[np.float64],
     atoms: NDArray[np.int32],
@@ -54,12 +62,8 @@ def bonds(
             energy += w * delta * delta
         if length * length > _NO_LENGTH:
             pull /= length
-            gradient[i, 0] += pull * x
-            gradient[i, 1] += pull * y
-            gradient[i, 2] += pull * z
-            gradient[j, 0] -= pull * x
-            gradient[j, 1] -= pull * y
-            gradient[j, 2] -= pull * z
+            add(gradient, i, pull * x, pull * y, pull * z)
+            add(gradient, j, -pull * x, -pull * y, -pull * z)
     return energy
 
 
@@ -104,15 +108,9 @@ def angles(
             cx, cy, cz = ny * vz - nz * vy, nz * vx - nx * vz, nx * vy - ny * vx
         energy += weight[k] * delta * delta
         fi, fm = pull * iu, pull * iv
-        gradient[i, 0] += fi * ax
-        gradient[i, 1] += fi * ay
-        gradient[i, 2] += fi * az
-        gradient[m, 0] += fm * cx
-        gradient[m, 1] += fm * cy
-        gradient[m, 2] += fm * cz
-        gradient[j, 0] -= fi * ax + fm * cx
-        gradient[j, 1] -= fi * ay + fm * cy
-        gradient[j, 2] -= fi * az + fm * cz
+        add(gradient, i, fi * ax, fi * ay, fi * az)
+        add(gradient, m, fm * cx, fm * cy, fm * cz)
+        add(gradient, j, -(fi * ax + fm * cx), -(fi * ay + fm * cy), -(fi * az + fm * cz))
     return energy
 
 
@@ -157,18 +155,10 @@ def torsions(
                 slope *= fade
             else:
                 energy += w * delta * delta
-        gradient[a, 0] += slope * ax
-        gradient[a, 1] += slope * ay
-        gradient[a, 2] += slope * az
-        gradient[b, 0] -= slope * (ax + sx)
-        gradient[b, 1] -= slope * (ay + sy)
-        gradient[b, 2] -= slope * (az + sz)
-        gradient[c, 0] += slope * (sx - dx)
-        gradient[c, 1] += slope * (sy - dy)
-        gradient[c, 2] += slope * (sz - dz)
-        gradient[d, 0] += slope * dx
-        gradient[d, 1] += slope * dy
-        gradient[d, 2] += slope * dz
+        add(gradient, a, slope * ax, slope * ay, slope * az)
+        add(gradient, b, -(slope * (ax + sx)), -(slope * (ay + sy)), -(slope * (az + sz)))
+        add(gradient, c, slope * (sx - dx), slope * (sy - dy), slope * (sz - dz))
+        add(gradient, d, slope * dx, slope * dy, slope * dz)
     return energy
 
 
@@ -225,18 +215,10 @@ def chiralities(
         ix, iy, iz = pull * ix, pull * iy, pull * iz
         jx, jy, jz = pull * (cy * az - cz * ay), pull * (cz * ax - cx * az), pull * (cx * ay - cy * ax)
         mx, my, mz = pull * (ay * bz - az * by), pull * (az * bx - ax * bz), pull * (ax * by - ay * bx)
-        gradient[i, 0] += ix
-        gradient[i, 1] += iy
-        gradient[i, 2] += iz
-        gradient[j, 0] += jx
-        gradient[j, 1] += jy
-        gradient[j, 2] += jz
-        gradient[m, 0] += mx
-        gradient[m, 1] += my
-        gradient[m, 2] += mz
-        gradient[o, 0] -= ix + jx + mx
-        gradient[o, 1] -= iy + jy + my
-        gradient[o, 2] -= iz + jz + mz
+        add(gradient, i, ix, iy, iz)
+        add(gradient, j, jx, jy, jz)
+        add(gradient, m, mx, my, mz)
+        add(gradient, o, -(ix + jx + mx), -(iy + jy + my), -(iz + jz + mz))
     return energy
 
 
@@ -279,9 +261,7 @@ def planes(
             distance = (positions[i, 0] - cx) * nx + (positions[i, 1] - cy) * ny + (positions[i, 2] - cz) * nz
             energy += w * distance * distance
             pull = 2.0 * w * distance
-            gradient[i, 0] += pull * nx
-            gradient[i, 1] += pull * ny
-            gradient[i, 2] += pull * nz
+            add(gradient, i, pull * nx, pull * ny, pull * nz)
     return energy
 
 

@@ -21,7 +21,7 @@ from refinement import tables
 from refinement.conformers import STANDARD_AMINO_ACIDS
 from refinement.geometry import dihedrals
 from refinement.restraints.arrays import TorsionKind
-from refinement.restraints.kernels import dihedral
+from refinement.restraints.kernels import add, dihedral
 from refinement.validation.ramachandran import ALLOWED, CIS_LIKE, RamachandranClass
 
 if TYPE_CHECKING:
@@ -201,21 +201,11 @@ def energy_and_gradient(
             along_psi += wu[i] * slope
         energy -= weight[k] * value
         f, g = -weight[k] * along_phi / BIN, -weight[k] * along_psi / BIN
-        gradient[a, 0] += f * ax
-        gradient[a, 1] += f * ay
-        gradient[a, 2] += f * az
-        gradient[b, 0] += g * bx - f * (ax + sx)
-        gradient[b, 1] += g * by - f * (ay + sy)
-        gradient[b, 2] += g * bz - f * (az + sz)
-        gradient[c, 0] += f * (sx - dx) - g * (bx + tx)
-        gradient[c, 1] += f * (sy - dy) - g * (by + ty)
-        gradient[c, 2] += f * (sz - dz) - g * (bz + tz)
-        gradient[d, 0] += f * dx + g * (tx - ex)
-        gradient[d, 1] += f * dy + g * (ty - ey)
-        gradient[d, 2] += f * dz + g * (tz - ez)
-        gradient[e, 0] += g * ex
-        gradient[e, 1] += g * ey
-        gradient[e, 2] += g * ez
+        add(gradient, a, f * ax, f * ay, f * az)
+        add(gradient, b, g * bx - f * (ax + sx), g * by - f * (ay + sy), g * bz - f * (az + sz))
+        add(gradient, c, f * (sx - dx) - g * (bx + tx), f * (sy - dy) - g * (by + ty), f * (sz - dz) - g * (bz + tz))
+        add(gradient, d, f * dx + g * (tx - ex), f * dy + g * (ty - ey), f * dz + g * (tz - ez))
+        add(gradient, e, g * ex, g * ey, g * ez)
     return energy
 
 

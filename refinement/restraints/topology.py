@@ -118,17 +118,9 @@ def build_topology(structure: Structure, library: gemmi.MonLib) -> Topology:
     unknown = sorted(set(structure.residues.compound.tolist()) - set(library.monomers.keys()))
     if unknown:
         raise unknown_compounds(unknown)
-    model = structure.to_gemmi()
-    _modern_names(model, library)
-    _number_atoms(model)
     warnings: list[str] = []
-    try:
-        add_links(model, structure, library)
-        topo = gemmi.prepare_topology(model, library, warnings=warnings.append)
-    except (RuntimeError, ValueError, IndexError) as fault:
-        message = f"No topology can be made of the model: {str(fault).splitlines()[0]}."
-        raise RestraintError("topology_failed", message, "Check residue names, atom names and declared links.") from fault
-    _number_atoms(model)  # gemmi counts from 1
+    model = structure.to_gemmi()  # the topology refers to it
+    topo = _prepare(model, structure, library, warnings)
     known = gather.bonds(topo, structure)
     unrestrained = _without_bonds(known, structure)
     _require_match(unrestrained, structure)
@@ -147,6 +139,19 @@ def build_topology(structure: Structure, library: gemmi.MonLib) -> Topology:
         unrestrained=unrestrained,
         warnings=tuple(warnings),
     )
+
+
+def _prepare(model: gemmi.Structure, structure: Structure, library: gemmi.MonLib, warnings: list[str]) -> gemmi.Topo:
+    _modern_names(model, library)
+    _number_atoms(model)
+    try:
+        add_links(model, structure, library)
+        topo = gemmi.prepare_topology(model, library, warnings=warnings.append)
+    except (RuntimeError, ValueError, IndexError) as fault:
+        message = f"No topology can be made of the model: {str(fault).splitlines()[0]}."
+        raise RestraintError("topology_failed", message, "Check residue names, atom names and declared links.") from fault
+    _number_atoms(model)  # gemmi counts from 1
+    return topo
 
 
 def _number_atoms(model: gemmi.Structure) -> None:
