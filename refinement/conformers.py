@@ -153,7 +153,7 @@ def peptide_bonds(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BackboneTorsions:
-    """Main-chain torsion angles of the main conformer, degrees, NaN where undefined; one entry per residue.
+    """Main-chain torsion angles of one conformer, degrees, NaN where undefined; one entry per residue.
 
     Attributes
     ----------
@@ -171,9 +171,18 @@ class BackboneTorsions:
     bonds: PeptideBonds
 
 
-def backbone_torsions(structure: Structure) -> BackboneTorsions:
-    """Return φ, ψ and ω of standard amino acids; φ and ψ need a complete next residue (N, CA, C)."""
-    table = next(NamedAtoms(structure, ("N", "CA", "C")).conformers())
+def backbone_torsions(structure: Structure, table: NDArray[np.int32] | None = None) -> BackboneTorsions:
+    """Return φ, ψ and ω of standard amino acids; φ and ψ need a complete next residue (N, CA, C).
+
+    Parameters
+    ----------
+    structure : Structure
+        The model.
+    table : NDArray[int32], shape (n_residues, 3), optional
+        Rows of N, CA, C in one conformer, -1 where missing; by default those of the main conformer.
+    """
+    if table is None:
+        table = next(NamedAtoms(structure, ("N", "CA", "C")).conformers())
     n, ca, c = table.T
     bonds = peptide_bonds(structure, n, c, is_standard(structure) & (table >= 0).any(axis=1))
     before = np.where(bonds.previous[:, None] >= 0, table[bonds.previous], -1)

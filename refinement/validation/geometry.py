@@ -1,0 +1,181 @@
+"""Deviations of bonds, angles, chiral centres and planes from their targets.
+
+Bonds and angles are compared with the targets of `refinement.restraints.standard_targets`, over covalent restraints
+between non-hydrogen atoms. Links between residues and metals of larger compounds (haem) are included, the coordination
+of free ions is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from refinement.geometry import angles as measured_angles
+from refinement.geometry import chiral_volumes, distances
+from refinement.restraints.arrays import BondKind
+from refinement.restraints.coordination import is_covalent_coordination
+from refinement.restraints.standard_targets import standard_targets
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from refinement.restraints.arrays import Angles, Bonds, Chiralities, Planes
+    from refinement.restraints.topology import Topology
+    from refinement.structure import Structure
+
+OUTLIER = 4.0
+"""Standard deviations beyond which a restraint is an outlier."""
+CHIRALITY_SIGMA = 0.2
+"""Å³; spread of chiral volumes."""
+PLANE_SIGMA = 0.02
+"""Å; spread of atoms about a plane."""
+PROLINE_PLANE_SIGMA = 0.05
+"""Å; the same for the plane around N of proline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deviations:
+    """Deviations of one kind of restraint.
+
+    Attributes
+    ----------
+    count : int
+        Restraints.
+    rmsd : float or None
+        Root-mean-square deviation, Å or degrees; None without restraints.
+    rmsz : float or None
+        The same in standard deviations.
+    largest : float or None
+        Largest absolute deviation.
+    outliers : int
+        Restraints beyond `OUTLIER` standard deviations.
+    """
+
+    count: int
+    rmsd: float | None
+    rmsz: float | None
+    largest: float | None
+    outliers: int
+
+    @classmethod
+    def of(cls, deviation: NDArray[np.float64], sigma: NDArray[np.float64]) -> Deviations:
+        """Sum up deviations and their standard deviations, both of shape (n,)."""
+        if not len(deviation):
+            return cls(0, None, None, None, 0)
+        z = deviation / sigma
+        rmsd, rmsz = (float(np.sqrt(np.mean(values**2))) for values in (deviation, z))
+        return cls(len(deviation), rmsd, rmsz, float(np.abs(deviation).max()), int((np.abs(z) > OUTLIER).sum()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CovalentGeometry:
+    """Result.
+
+    Attributes
+    ----------
+    bonds, angles : Deviations
+        Between non-hydrogen atoms.
+    bonds_with_hydrogens, angles_with_hydrogens : Deviations
+        Over all atoms; the same as above where the model has no hydrogens.
+    chirality_outliers, planarity_outliers : int or None
+        Chiral centres and planes (any atom) beyond `OUTLIER`; None where there are none.
+    residue_bond_z, residue_angle_z : NDArray[float32], shape (n_residues,)
+        Largest absolute deviation of each residue in standard deviations, NaN without restraints.
+    """
+
+    bonds: Deviations
+    angles: Deviations
+    bonds_with_hydrogens: Deviations
+    angles_with_hydrogens: Deviations
+    chirality_outliers: int | None
+    planarity_outliers: int | None
+    residue_bond_z: NDArray[np.float32]
+    residue_angle_z: NDArray[np.float32]
+
+    def summary(self) -> dict[str, float | None]:
+        """Return the numbers under their metric keys."""
+        return {
+            "bonds_rmsd": self.bonds.rmsd,
+            "bonds_rmsz": self.bonds.rmsz,
+            "angles_rmsd": self.angles.rmsd,
+            "angles_rmsz": self.angles.rmsz,
+            "chirality_outliers": None if self.chirality_outliers is None else float(self.chirality_outliers),
+            "planarity_outliers": None if self.planarity_outliers is None else float(self.planarity_outliers),
+        }
+
+    def reasons(self) -> dict[str, str]:
+        """Return why numbers are missing."""
+        return {key: "not_applicable" for key, value in self.summary().items() if value is None}
+
+    def columns(self) -> dict[str, NDArray[np.float32]]:
+        """Return the per-residue columns."""
+        return {"bond_z_max": self.residue_bond_z, "angle_z_max": self.residue_angle_z}
+
+
+def covalent_geometry(structure: Structure, topology: Topology) -> CovalentGeometry:
+    """Compare the covalent geometry of a model with its targets."""
+    counted = ~np.isin(topology.bonds.kind, (BondKind.METAL, BondKind.AD_HOC))
+    covalent = topology.bonds.select(counted | is_covalent_coordination(structure, topology.bonds))
+    bonds, angles = standard_targets(structure, covalent, topology.angles)
+    bond_deviation = distances(structure.positions, *bonds.atoms.T) - bonds.target
+    angle_deviation = measured_angles(structure.positions, *angles.atoms.T) - angles.target
+    heavy = ~structure.is_hydrogen
+    heavy_bonds: NDArray[np.bool_] = heavy[bonds.atoms].all(axis=1)
+    heavy_angles: NDArray[np.bool_] = heavy[angles.atoms].all(axis=1)
+    return CovalentGeometry(
+        bonds=Deviations.of(bond_deviation[heavy_bonds], bonds.sigma[heavy_bonds]),
+        angles=Deviations.of(angle_deviation[heavy_angles], angles.sigma[heavy_angles]),
+        bonds_with_hydrogens=Deviations.of(bond_deviation, bonds.sigma),
+        angles_with_hydrogens=Deviations.of(angle_deviation, angles.sigma),
+        chirality_outliers=_chirality_outliers(structure, topology.chiralities),
+        planarity_outliers=_planarity_outliers(structure, topology.planes),
+        residue_bond_z=_worst(structure, bonds, bond_deviation, heavy_bonds),
+        residue_angle_z=_worst(structure, angles, angle_deviation, heavy_angles),
+    )
+
+
+def _worst(
+    structure: Structure, restraints: Bonds | Angles, deviation: NDArray[np.float64], chosen: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Return the largest |z| of the chosen restraints per residue."""
+    worst = np.full(len(structure.residues), np.nan, dtype=np.float32)
+    z = np.abs(deviation / restraints.sigma)[chosen].astype(np.float32)
+    for column in restraints.atoms[chosen].T:
+        np.fmax.at(worst, structure.residue[column], z)
+    return worst
+
+
+def _chirality_outliers(structure: Structure, chiralities: Chiralities) -> int | None:
+    if not len(chiralities):
+        return None
+    volume = chiral_volumes(structure.positions, *chiralities.atoms.T)
+    volume = np.where(chiralities.both, np.abs(volume), volume)
+    return int((np.abs(volume - chiralities.target) > OUTLIER * CHIRALITY_SIGMA).sum())
+
+
+def _planarity_outliers(structure: Structure, planes: Planes) -> int | None:
+    """Count planes of non-hydrogen atoms with an atom too far from the least-squares plane.
+
+    Planes of one size are done together.
+    """
+    owner = np.repeat(np.arange(len(planes)), np.diff(planes.first))
+    heavy = ~structure.is_hydrogen[planes.atoms]
+    atoms, owner = planes.atoms[heavy], owner[heavy]
+    sizes = np.bincount(owner, minlength=len(planes))
+    if not (sizes > 3).any():
+        return None
+    start = np.concatenate([[0], np.cumsum(sizes)])
+    at_proline = (structure.names[atoms] == "CD") & (structure.residues.compound[structure.residue[atoms]] == "PRO")
+    sigma = np.full(len(planes), PLANE_SIGMA)
+    sigma[owner[at_proline]] = PROLINE_PLANE_SIGMA
+    outliers = 0
+    for size in np.unique(sizes[sizes > 3]).tolist():
+        chosen = np.flatnonzero(sizes == size)
+        points = structure.positions[atoms[start[chosen][:, None] + np.arange(size)]]
+        points = points - points.mean(axis=1, keepdims=True)
+        _, axes = np.linalg.eigh(np.einsum("pai,paj->pij", points, points))
+        distance = np.abs(np.einsum("pai,pi->pa", points, axes[:, :, 0]))
+        outliers += int((distance.max(axis=1) > OUTLIER * sigma[chosen]).sum())
+    return outliers
