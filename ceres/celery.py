@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ceres.settings")
 
 app = Celery("ceres")
 app.config_from_object("django.conf:settings", namespace="CELERY")

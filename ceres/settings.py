@@ -142,6 +142,8 @@ def _database() -> dict[str, Any]:
     """Return the database of DATABASE_URL, SQLite below ``var/`` without one."""
     url = env.secret("DATABASE_URL") or f"sqlite:///{quote(str(CERES_VAR / 'ceres.sqlite3'))}"
     database: dict[str, Any] = environ.Env.db_url_config(url)
+    if password := env.secret("DATABASE_PASSWORD"):
+        database["PASSWORD"] = password
     engine = database.get("ENGINE", "")
     if engine.endswith("sqlite3"):
         # Write transactions take the lock at once: readers that become writers would fail, not wait.
@@ -204,9 +206,9 @@ STORAGES = {
 
 
 def _archive() -> str:
-    """Return the archive: an http(s) URL as it is, a folder as an absolute path, "" for none."""
+    """Return the archive: a URL or the word public as it is, a folder as an absolute path, "" for none."""
     value = env.text("CERES_ARCHIVE")
-    if not value or value.startswith(("http://", "https://")):
+    if value in {"", "public"} or value.startswith(("http://", "https://")):
         return value
     return str(_folder(value).resolve())
 
