@@ -189,7 +189,7 @@ def _is_url(base: str) -> bool:
 
 def _local(path: Path, max_bytes: int) -> Path:
     if not path.is_file():
-        message = f"The archive has no file {path.name} ({path})."
+        message = f"The archive has no file {path.name}."
         raise FileMissingError("file_missing", message, "It may have been withdrawn or not be released yet.")
     size = path.stat().st_size
     if size > max_bytes:

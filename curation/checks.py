@@ -295,6 +295,8 @@ def first_refusal(findings: Iterable[Finding]) -> Finding | None:
 
 def _declared(facts: PairFacts) -> tuple[bool | None, bool | None]:
     """Return whether the map's header and the model's file declare the pair; None where a file can't tell."""
+    if facts.pair.pdb_id is None:
+        return None, None
     by_map = facts.pair.pdb_id in facts.header.pdb_ids if facts.header else None
     by_model = facts.pair.emdb_id in facts.model.associated_maps if facts.model else None
     return by_map, by_model

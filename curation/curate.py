@@ -17,8 +17,9 @@ from curation.assembly import Assembled, assemble, assembled_block
 from curation.checks import consensus_resolution, first_refusal, run_checks
 from curation.composition import compose
 from curation.download import FileDamagedError, FileMissingError
-from curation.emdb_header import MAX_HEADER_BYTES, HeaderError, read_header
+from curation.emdb_header import MAX_HEADER_BYTES, read_header
 from curation.facts import PairFacts, Problem
+from curation.identifiers import normalise_emdb_id, normalise_pdb_id
 from curation.ligands import unknown_compounds
 from curation.metadata import MAX_MODEL_BYTES, map_grid, model_facts, read_block
 from curation.operators import AssemblyError
@@ -176,8 +177,10 @@ class _Curation:
         path = self.fetch(header_path(pair.emdb_id), fraction, MAX_HEADER_BYTES)
         if path is not None:
             try:
-                self.facts = replace(self.facts, header=read_header(path))
-            except HeaderError as fault:
+                header = read_header(path)
+                _require_entry(path.name, header.emdb_id, pair.emdb_id, normalise_emdb_id)
+                self.facts = replace(self.facts, header=header)
+            except InputError as fault:
                 self.note_problem(path.name, fault)
         if pair.pdb_id is not None:
             self.say(f"reading the model {pair.pdb_id}", fraction + 0.1)
@@ -190,9 +193,11 @@ class _Curation:
             return
         try:
             self.block = read_block(path)
-            self.facts = replace(self.facts, model=model_facts(self.block, path.name))
+            facts = model_facts(self.block, path.name)
+            _require_entry(path.name, facts.entry_id, pdb_id, normalise_pdb_id)
+            self.facts = replace(self.facts, model=facts)
             self.structure = from_gemmi(_structure(self.block, path.name), name=path.name)
-        except ModelError as fault:
+        except InputError as fault:
             self.note_problem(path.name, fault)
             return
         made_of = compose(self.structure)
@@ -306,6 +311,13 @@ class _Curation:
         """Report progress."""
         if self.progress is not None:
             self.progress(STAGE, doing, fraction)
+
+
+def _require_entry(name: str, stated: str, expected: str, normalise: Callable[[str], str]) -> None:
+    """Refuse a file that says it belongs to another entry; one that says nothing is taken as it is."""
+    if stated and normalise(stated) != expected:
+        message = f"{name} is the file of {stated}, not of {expected}."
+        raise InputError("wrong_entry", message, "The archive's copy is wrong; fetch it from another mirror.")
 
 
 def _structure(block: gemmi.cif.Block, name: str) -> gemmi.Structure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import logging
 import os
 import zlib
 from dataclasses import asdict, dataclass
@@ -16,10 +17,13 @@ import stamina
 from refinement.errors import CeresError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     Progress = Callable[[int, int | None], None]
+
+# Retries are normal; they reach a log that the application sets up, not the terminal.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 CHUNK = 1 << 20
 RETRIED_STATUS = {408, 425, 429, 500, 502, 503, 504}
@@ -189,7 +193,23 @@ def _with_retries(
     patience: Patience,
     progress: Progress | None,
 ) -> Receipt:
-    attempts = stamina.retry_context(
+    part = _part(target)
+    while True:
+        before = part.stat().st_size if part.is_file() else 0
+        try:
+            for attempt in _attempts(patience):
+                with attempt:
+                    return _once(client, url, target, known, max_bytes, patience, progress)
+        except (_TryAgainError, httpx.HTTPError, httpx.InvalidURL) as fault:
+            # A line that breaks often but brings something each time is not given up.
+            if part.is_file() and part.stat().st_size > before:
+                continue
+            message = f"{url} could not be fetched in {patience.attempts} attempts: {fault or type(fault).__name__}."
+            raise ArchiveError("archive_unreachable", message, "Check the connection; a later attempt resumes.") from fault
+
+
+def _attempts(patience: Patience) -> Iterable[stamina.Attempt]:
+    return stamina.retry_context(
         on=(_TryAgainError, httpx.TransportError),
         attempts=patience.attempts,
         timeout=None,
@@ -197,15 +217,6 @@ def _with_retries(
         wait_max=patience.longest_wait,
         wait_jitter=patience.first_wait,
     )
-    try:
-        for attempt in attempts:
-            with attempt:
-                return _once(client, url, target, known, max_bytes, patience, progress)
-    except (_TryAgainError, httpx.HTTPError, httpx.InvalidURL) as fault:
-        message = f"{url} could not be fetched in {patience.attempts} attempts: {fault or type(fault).__name__}."
-        raise ArchiveError("archive_unreachable", message, "Check the connection; a later attempt resumes.") from fault
-    message = "the retry loop ends by returning or raising"
-    raise AssertionError(message)
 
 
 def _once(
@@ -255,7 +266,8 @@ def _receive(
     with part.open("r+b" if have else "wb") as out:
         out.truncate(have)
         out.seek(have)
-        for chunk in response.iter_raw(CHUNK):
+        # Pieces are taken as they come: collecting them to a fixed size would lose the last one when the line breaks.
+        for chunk in response.iter_raw():
             have += len(chunk)
             if have > max_bytes:
                 out.truncate(0)
@@ -292,7 +304,7 @@ def _resumable(part: Path, validator: Path) -> tuple[int, str]:
 def _require_good(response: httpx.Response, url: str, name: str) -> None:
     status = response.status_code
     if status in MISSING_STATUS:
-        message = f"The archive has no file {name} ({url} answers {status})."
+        message = f"The archive has no file {name}."
         raise FileMissingError("file_missing", message, "It may have been withdrawn or not be released yet.")
     if status in RETRIED_STATUS:
         message = f"the server answers {status}"

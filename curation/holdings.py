@@ -7,13 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import gemmi
-
 from curation.archive import EMDB_HOLDINGS, PDB_HOLDINGS, header_path, model_path
 from curation.download import FileDamagedError, FileMissingError
 from curation.emdb_header import MAX_HEADER_BYTES, HeaderError, read_header
 from curation.identifiers import Declarer, Pair, normalise_emdb_id, normalise_pdb_id
-from curation.metadata import associated_maps, read_packed
+from curation.metadata import associated_maps, parse_document, read_packed
 from refinement.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -153,7 +151,7 @@ def _model_links(archive: Archive, pdb_id: str) -> tuple[str, ...]:
         data = read_packed(archive.fetch(model_path(pdb_id), max_bytes=MAX_MODEL_BYTES))
         if b"EMDB" not in data:
             return ()
-        document = gemmi.cif.read_string(data)
+        document = parse_document(data)
     except (ModelError, FileMissingError, FileDamagedError, ValueError, RuntimeError):
         # Curation reports the broken model; the map's header may still declare the pair.
         return ()

@@ -36,7 +36,7 @@ def read_block(path: Path) -> gemmi.cif.Block:
     """
     data = read_packed(path)
     try:
-        document = gemmi.cif.read_string(data)
+        document = parse_document(data)
     except (ValueError, RuntimeError, IndexError) as fault:
         message = f"{path.name} can't be read as mmCIF: {_first_line(fault)}."
         raise ModelError("model_unreadable", message, "The file is damaged; fetch it again.") from fault
@@ -45,6 +45,11 @@ def read_block(path: Path) -> gemmi.cif.Block:
             return block
     message = f"{path.name} has no atoms."
     raise ModelError("model_empty", message, "The file is damaged; fetch it again.")
+
+
+def parse_document(data: bytes) -> gemmi.cif.Document:
+    """Parse mmCIF; bytes that aren't UTF-8 become replacement characters, so that every value is a string."""
+    return gemmi.cif.read_string(data.decode("utf-8", errors="replace"))
 
 
 def read_packed(path: Path, limit: int = MAX_MODEL_BYTES) -> bytes:

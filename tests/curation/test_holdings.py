@@ -1,0 +1,122 @@
+"""Pairs listed from holdings files and from the links of both sides."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from curation.archive import Archive
+from curation.download import FileMissingError
+from curation.holdings import HoldingsError, list_pairs, read_emdb_holdings, read_pdb_holdings
+from curation.identifiers import Declarer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+JSON = st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x))
+
+
+def keys(tiny: Any) -> list[str]:
+    return [pair.key for pair in list_pairs(Archive(tiny.root))]
+
+
+def test_many_to_many(tiny: Any) -> None:
+    tiny.add_map("0001", ["9zaa", "9zab"])
+    tiny.add_map("0002", ["9zaa"])
+    tiny.add_model("9zaa", ["0001", "0002"])
+    tiny.add_model("9zab", [])
+    pairs = list_pairs(Archive(tiny.root))
+    both = (Declarer.EMDB, Declarer.PDB)
+    assert [(pair.key, pair.declared_by) for pair in pairs] == [
+        ("9zaa_0001", both),
+        ("9zab_0001", (Declarer.EMDB,)),
+        ("9zaa_0002", both),
+    ]
+
+
+def test_unreleased_sides_make_no_pair(tiny: Any) -> None:
+    tiny.add("9zaa", "0001")
+    tiny.add("9zab", "0002")
+    del tiny.models["9ZAA"], tiny.maps["EMD-0002"]
+    tiny.write_holdings()
+    assert keys(tiny) == ["EMD-0001"]
+
+
+def test_damaged_model_does_not_lose_the_pair(tiny: Any) -> None:
+    tiny.add("9zaa", "0001")
+    path = tiny.model_file("9zaa")
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", gzip.compress(b"data_x\nloop_\n_a.b\n"), gzip.compress(b"EMDB\x00\xff")):
+        path.write_bytes(damaged)
+        assert keys(tiny) == ["9zaa_0001"]
+    path.unlink()
+    assert keys(tiny) == ["9zaa_0001"]
+
+
+def test_crystal_and_nmr_entries_are_not_opened(tiny: Any) -> None:
+    tiny.add("9zaa", "0001", link="pdb")
+    tiny.models["9ZAA"]["structure_factors"] = ["/x"]
+    tiny.write_holdings()
+    assert keys(tiny) == ["EMD-0001"]
+
+
+def test_foreign_keys_are_passed_over(tiny: Any) -> None:
+    tiny.add("9zaa", "0001")
+    tiny.models |= {"": {}, "not an id": {"mmcif": []}, "9ZAB": {"pdb": ["/x"]}, "PDB_00009ZAC": None}
+    tiny.maps |= {"EMD-x": {}, "../../etc": {}, "EMD-0000": {}}
+    tiny.write_holdings()
+    archive = Archive(tiny.root)
+    assert list(read_pdb_holdings(archive)) == ["9zaa", "9zac"]
+    assert read_emdb_holdings(archive) == ["EMD-0001"]
+
+
+def test_progress_counts_files(tiny: Any) -> None:
+    tiny.add("9zaa", "0001")
+    seen: list[tuple[str, int, int]] = []
+    list_pairs(Archive(tiny.root), progress=lambda *step: seen.append(step))
+    assert seen == [("map headers", 1, 1), ("models", 1, 1)]
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[1, 2]", b"null", b'{"a": NaN', b"\xff\xfe", b"[" * 100_000])
+def test_damaged_holdings_have_a_type(tiny: Any, data: bytes) -> None:
+    tiny.add("9zaa", "0001")
+    path = tiny.root / "emdb/status/latest/emdb_released_holdings.json"
+    path.write_bytes(data)
+    with pytest.raises(HoldingsError, match=r"emd.*holdings\.json") as fault:
+        list_pairs(Archive(tiny.root))
+    assert fault.value.code == "holdings_damaged"
+
+
+def test_truncated_holdings(tiny: Any) -> None:
+    tiny.add("9zaa", "0001")
+    path = tiny.root / "pdb/holdings/current_file_holdings.json.gz"
+    path.write_bytes(path.read_bytes()[:-6])
+    with pytest.raises(HoldingsError):
+        list_pairs(Archive(tiny.root))
+    path.unlink()
+    with pytest.raises(FileMissingError):
+        list_pairs(Archive(tiny.root))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(JSON)
+def test_any_json_is_read_or_refused(tmp_path: Path, content: object) -> None:
+    for name, packed in (
+        ("pdb/holdings/current_file_holdings.json.gz", True),
+        ("emdb/status/latest/emdb_released_holdings.json", False),
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = json.dumps(content).encode()
+        path.write_bytes(gzip.compress(data, 1) if packed else data)
+    archive = Archive(tmp_path)
+    if isinstance(content, dict):
+        assert all(pair.pdb_id is None for pair in list_pairs(archive))
+    else:
+        with pytest.raises(HoldingsError):
+            list_pairs(archive)
