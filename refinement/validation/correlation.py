@@ -43,7 +43,7 @@ class Correlations:
     reasons : dict[str, str]
         Why a value is missing.
     residues : dict[str, NDArray[float32]]
-        ``cc`` per residue; 0 where the map is flat around it, NaN where not evaluated.
+        ``cc`` per residue; 0 where the map is flat around it.
     chains : dict[str, float]
         CC of each chain by name.
     radius : float
@@ -90,11 +90,11 @@ def correlations(
     in_part = local((protein & np.isin(structure.names, MAIN_CHAIN)).astype(np.int64), 2)
     values["cc_side_chain"], values["cc_main_chain"] = in_part.tolist()
     summary = {key: float(values[key]) if math.isfinite(values[key]) else None for key in KEYS}
-    by_name = dict(zip(chain_names.tolist(), in_chain.tolist(), strict=True))
+    by_name = dict(zip(chain_names.tolist(), np.nan_to_num(in_chain).tolist(), strict=True))
     return Correlations(
         summary,
         {key: "not_applicable" for key, value in summary.items() if value is None},
-        {"cc": in_residue.astype(np.float32)},
+        {"cc": np.nan_to_num(in_residue).astype(np.float32)},
         {name: by_name[name] for name in structure.chain_names},
         radius,
     )
@@ -201,7 +201,7 @@ def _global(
         shift += o[p]
     shift /= len(o)
     for p in range(len(o)):
-        x, y = o[p] - shift, float(c[p])
+        x, y = o[p] - shift, np.float64(c[p])
         high_c = c[p] >= level_c
         for which, chosen in ((0, inside[p]), (1, True), (2, high_c), (3, high_c or o[p] >= level_o)):
             if chosen:
@@ -256,13 +256,12 @@ def _grouped(
                         r = k % nz
                         if dx * dx + dy * dy + dz * dz <= far2 and owner[p, q, r] != g:
                             owner[p, q, r] = g
-                            o, c = observed[p, q, r] - origin, float(calculated[p, q, r])
+                            o, c = observed[p, q, r] - origin, np.float64(calculated[p, q, r])
                             n += 1.0
                             a += o
                             b += c
                             aa += o * o
                             bb += c * c
                             ab += o * c
-        coefficient = _pearson(n, a, b, aa, bb, ab)
-        out[g] = 0.0 if n > 0.0 and math.isnan(coefficient) else coefficient
+        out[g] = _pearson(n, a, b, aa, bb, ab)
     return out

@@ -153,11 +153,10 @@ def test_trilinear_repeats_and_agrees_with_a_plain_reference() -> None:
 
 def test_moving_map_and_atoms_together_changes_nothing() -> None:
     density = noise()
-    moved = Density(density.values, density.cell, density.corner + [100.0, -50.0, 25.0])
+    shift = np.array([100.0, -50.0, 25.0])
+    moved = Density(density.values, density.cell, density.corner + shift)
     positions = somewhere(density, 50)
-    np.testing.assert_allclose(
-        prepare(moved).values(positions + [100.0, -50.0, 25.0]), prepare(density).values(positions), atol=1e-9
-    )
+    np.testing.assert_allclose(prepare(moved).values(positions + shift), prepare(density).values(positions), atol=1e-9)
 
 
 def test_small_and_flat_boxes() -> None:

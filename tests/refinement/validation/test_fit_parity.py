@@ -1,0 +1,95 @@
+"""Map–model fit against the numbers of an independent program, for the real pairs beside the repository."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from refinement.maps.density import Density, read_map
+from refinement.maps.masks import molecular_mask
+from refinement.structure import Structure, read_structure
+from refinement.validation.atom_inclusion import atom_inclusion
+from refinement.validation.correlation import KEYS, correlations
+from refinement.validation.map_statistics import map_statistics
+from refinement.validation.qscore import q_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.shared
+
+PAIRS = (
+    "mavs_5925", "tmv_6i5a", "tmv_6i5a.published_refined", "spike_ntd_origin", "apof_20026", "hb_5ni1", "7cec_A", "5ly6",
+    "5ly6.published_refined", "gsec_5fn5", "hcn4_6gyn",
+)  # fmt: skip
+
+
+class Pair:
+    """One pair with the reference numbers."""
+
+    def __init__(self, shared: Path, name: str) -> None:
+        listed = json.loads((shared / "oracle" / "pairs.json").read_text())["pairs"]
+        entry = next(row for row in listed if row["name"] == name)
+        reference = json.loads((shared / "oracle" / "values" / f"{name}.json").read_text())
+        self.resolution: float = entry["resolution"]
+        self.contour: float | None = entry.get("contour")
+        self.structure: Structure = read_structure(shared / "pairs" / entry["model"])
+        self.density: Density = read_map(shared / "pairs" / entry["map"])
+        self.metrics: dict[str, Any] = reference["metrics"]
+        self.extra: dict[str, Any] = reference["extra"]
+        self.columns: list[str] = reference["per_residue"]["columns"]
+        self.rows = {tuple(row[:4]): row for row in reference["per_residue"]["rows"]}
+
+    def residues(self, column: str) -> np.ndarray:
+        """Return a reference column aligned with our residues."""
+        table, place = self.structure.residues, self.columns.index(column)
+        numbers = map(str, table.number.tolist())
+        keys = zip(table.chain.tolist(), numbers, table.insertion.tolist(), table.compound.tolist(), strict=True)
+        values = [self.rows[key][place] for key in keys]
+        return np.array([np.nan if value is None else value for value in values])
+
+
+@pytest.fixture(scope="module", params=PAIRS)
+def pair(request: pytest.FixtureRequest, shared: Path) -> Iterator[Pair]:
+    return Pair(shared, request.param)
+
+
+def test_correlations(pair: Pair) -> None:
+    found = correlations(pair.structure, pair.density, pair.resolution)
+    for key in KEYS:
+        assert found.summary[key] == pytest.approx(pair.metrics[key], abs=0.01), key
+    assert found.summary["cc_mask"] == pytest.approx(pair.metrics["cc_mask"], abs=0.002)
+    assert found.radius == pytest.approx(pair.extra["cc_radius"], abs=1e-6)
+    reference = pair.residues("cc")
+    assert np.abs(found.residues["cc"] - reference).max() < 0.01
+    assert np.corrcoef(found.residues["cc"], reference)[0, 1] > 0.9999
+
+
+def test_q_scores(pair: Pair) -> None:
+    found = q_scores(pair.structure, pair.density)
+    for key, column in (("q_score", "q"), ("q_score_06", "q06")):
+        assert found.summary[key] == pytest.approx(pair.metrics[key], abs=1e-5)
+        np.testing.assert_allclose(found.residues[key], pair.residues(column), atol=1e-4)
+
+
+def test_statistics_and_inclusion(pair: Pair) -> None:
+    for key, value in map_statistics(pair.density).summary.items():
+        assert value == pytest.approx(pair.metrics[key], rel=1e-5, abs=1e-6), key
+    for key, value in atom_inclusion(pair.structure, pair.density, pair.contour).summary.items():
+        assert value == (None if pair.metrics[key] is None else pytest.approx(pair.metrics[key], abs=1e-6)), key
+
+
+def test_placement_by_origin_start_or_neither_is_the_same(shared: Path) -> None:
+    results, masks = [], []
+    for placed in ("origin", "nstart", "zero"):
+        folder = shared / "pairs" / f"spike_ntd_{placed}"
+        structure, density = read_structure(folder / "model.pdb"), read_map(folder / "map.map.gz")
+        results.append({**correlations(structure, density, 3.2).summary, **q_scores(structure, density).summary})
+        masks.append(int(molecular_mask(structure, density).sum()))
+    assert results[1] == pytest.approx(results[0], abs=1e-4)
+    assert results[2] == pytest.approx(results[0], abs=1e-4)
+    assert max(masks) - min(masks) <= 2
