@@ -122,8 +122,7 @@ def covalent_geometry(structure: Structure, topology: Topology) -> CovalentGeome
     bond_deviation = distances(structure.positions, *bonds.atoms.T) - bonds.target
     angle_deviation = measured_angles(structure.positions, *angles.atoms.T) - angles.target
     heavy = ~structure.is_hydrogen
-    heavy_bonds: NDArray[np.bool_] = heavy[bonds.atoms].all(axis=1)
-    heavy_angles: NDArray[np.bool_] = heavy[angles.atoms].all(axis=1)
+    heavy_bonds, heavy_angles = np.all(heavy[bonds.atoms], axis=1), np.all(heavy[angles.atoms], axis=1)
     return CovalentGeometry(
         bonds=Deviations.of(bond_deviation[heavy_bonds], bonds.sigma[heavy_bonds]),
         angles=Deviations.of(angle_deviation[heavy_angles], angles.sigma[heavy_angles]),

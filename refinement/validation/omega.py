@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import gemmi
 import numpy as np
 
 from refinement.conformers import NamedAtoms, peptide_bonds
 from refinement.geometry import dihedrals
+from refinement.structure import ResidueKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,9 +77,9 @@ class Omega:
 
 
 def omega(structure: Structure) -> Omega:
-    """Measure the peptide torsion angles of a model, modified and D amino acids included."""
+    """Measure the peptide torsion angles of a model, modified and D amino acids included, unknown ones (UNK) not."""
     named = NamedAtoms(structure, ("N", "CA", "C"))
-    amino = _amino_acids(structure)
+    amino = (structure.residues.kind == ResidueKind.PROTEIN) & (structure.residues.compound != "UNK")
     found = []
     for turn, table in enumerate(named.conformers()):
         bonds = peptide_bonds(structure, table[:, 0], table[:, 2], amino & (table >= 0).any(axis=1))
@@ -96,10 +96,3 @@ def omega(structure: Structure) -> Omega:
     values = dihedrals(structure.positions, *quads[order].T)
     residue = residue[order]
     return Omega(residue, values, structure.residues.compound[residue] == "PRO", len(structure.residues))
-
-
-def _amino_acids(structure: Structure) -> NDArray[np.bool_]:
-    """Return which residues are amino acids by name."""
-    compounds, inverse = np.unique(structure.residues.compound, return_inverse=True)
-    known = [gemmi.find_tabulated_residue(name).is_amino_acid() for name in compounds.tolist()]
-    return np.array(known)[inverse]

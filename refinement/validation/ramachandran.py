@@ -1,7 +1,7 @@
 """Ramachandran analysis (Top8000 contours).
 
-Lovell 2003, Hintze 2016. One evaluation per residue, in the main conformer of its chain; both neighbours must
-be bound to it, and all three must be standard amino acids, as in MolProbity.
+Lovell 2003, Hintze 2016. One evaluation per residue; both neighbours must be bound to it, and all three must
+be standard amino acids, as in MolProbity.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refinement import tables
-from refinement.conformers import backbone_torsions
+from refinement.conformers import NamedAtoms, backbone_torsions
 from refinement.validation.interpolation import periodic_multilinear
 
 if TYPE_CHECKING:
@@ -138,8 +138,11 @@ def scores(category: NDArray[np.int8], phi: NDArray[np.float64], psi: NDArray[np
 
 
 def ramachandran(structure: Structure) -> Ramachandran:
-    """Evaluate the main chain of a model."""
-    torsions = backbone_torsions(structure)
+    """Evaluate the main chain of a model.
+
+    As in MolProbity, atoms with an alternate-location letter other than A are ignored.
+    """
+    torsions = backbone_torsions(structure, NamedAtoms(structure, ("N", "CA", "C")).table("A"))
     category = categories(structure, torsions)
     score = scores(category, torsions.phi, torsions.psi)
     region = np.select(
