@@ -23,6 +23,7 @@ SINUSOIDAL_SCALE = 9600.0
 _NEARLY_STRAIGHT = 0.999
 _NO_LENGTH = 1e-16
 _COLLINEAR = 1e-10
+_STRAIGHT = 1e-13
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -103,7 +104,7 @@ def angles(
             nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
             sine = math.sqrt(nx * nx + ny * ny + nz * nz)
             delta = DEGREES * math.atan2(sine, cosine) - target[k]
-            pull = 2.0 * weight[k] * delta * DEGREES / sine if sine > _COLLINEAR else 0.0
+            pull = 2.0 * weight[k] * delta * DEGREES / sine if sine > _STRAIGHT else 0.0
             ax, ay, az = uy * nz - uz * ny, uz * nx - ux * nz, ux * ny - uy * nx
             cx, cy, cz = ny * vz - nz * vy, nz * vx - nx * vz, nx * vy - ny * vx
         energy += weight[k] * delta * delta

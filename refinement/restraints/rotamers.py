@@ -78,8 +78,6 @@ def rotamer_targets(structure: Structure, *, accepted: float = ACCEPTED) -> Rota
         for compound in tables.ROTAMER_TABLES:
             if compound in tables.rotamer_centres():
                 pieces.append(_compound_targets(structure, compound, np.flatnonzero(compounds == compound), table, accepted))
-    if not pieces:
-        return _compound_targets(structure, "VAL", np.empty(0, dtype=np.int64), np.empty((0, len(_NAMES)), np.int32), accepted)
     return _merged(pieces)
 
 
@@ -164,6 +162,6 @@ def _merged(pieces: list[RotamerTargets]) -> RotamerTargets:
         np.concatenate([getattr(piece, name) for piece in pieces])
         for name in ("residue", "atoms", "chi", "target", "period", "score")
     ]
-    _, first = np.unique(columns[1].reshape(len(columns[1]), -1), axis=0, return_index=True)
+    _, first = np.unique(columns[1].reshape(-1, 16), axis=0, return_index=True)
     first = first[np.argsort(columns[0][first], kind="stable")]
     return RotamerTargets(*(column[first] for column in columns))

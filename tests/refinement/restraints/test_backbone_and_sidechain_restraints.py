@@ -1,0 +1,229 @@
+"""Ramachandran, rotamer and Cβ restraints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from refinement import tables
+from refinement.conformers import backbone_torsions
+from refinement.restraints import ramachandran as rama
+from refinement.restraints.cbeta import GENERAL, cbeta_restraints
+from refinement.restraints.rotamers import rotamer_restraints, rotamer_scores, rotamer_targets
+from refinement.structure import from_gemmi
+from refinement.validation.ramachandran import ALLOWED, RamachandranClass, ramachandran
+from refinement.validation.rotamers import rotamers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SEQUENCE = ["MET", "ALA", "GLY", "PRO", "VAL", "ASP", "LEU", "LYS", "PHE", "ARG", "PRO", "ILE", "SER", "TRP", "HIS"]
+
+
+def energy_at(category: RamachandranClass, phi: float, psi: float, place) -> float:
+    """Return the energy of one residue whose φ and ψ are set exactly."""
+    n, ca, c = np.array([0.0, 0, 0]), np.array([1.46, 0, 0]), np.array([2.0, 1.42, 0])
+    before, after = place(c, ca, n, 1.34, 122.0, phi), place(n, ca, c, 1.34, 116.0, psi)
+    x = np.stack([before, n, ca, c, after])
+    atoms = np.arange(5, dtype=np.int32)[None]
+    kind = np.array([category], dtype=np.int32)
+    return rama.energy_and_gradient(x, atoms, kind, np.ones(1), rama.potentials(), np.zeros_like(x))
+
+
+@pytest.mark.parametrize("category", list(RamachandranClass)[1:])
+def test_potential_is_the_log_density_and_falls_off_outside(category: RamachandranClass, place) -> None:
+    grid = tables.ramachandran()[category]
+    smooth = rama.log_density(grid, float(ALLOWED[category]))
+    rng = np.random.default_rng(int(category))
+    for i, j in rng.integers(0, 180, (20, 2)):
+        height = -energy_at(category, -179.0 + 2 * i, -179.0 + 2 * j, place)
+        assert height == pytest.approx(smooth[i, j], abs=1e-9)
+    favoured = grid > 0.1
+    assert np.abs(smooth - np.log(np.maximum(grid, 1e-9)))[favoured].mean() < 0.1
+    assert smooth.max() <= 0.0
+    assert smooth[grid < ALLOWED[category]].max() < np.log(ALLOWED[category]) + 0.7
+    # the steepest way out is the reciprocal of the decay length, 1/12 per degree
+    outside = smooth[grid == 0]
+    assert outside.min() < np.log(ALLOWED[category]) - 1.0
+
+
+def test_potential_is_periodic(place) -> None:
+    for angle in (-180.0, 180.0):
+        near = energy_at(RamachandranClass.GLYCINE, angle - 1e-7, 170.0, place)
+        far = energy_at(RamachandranClass.GLYCINE, angle + 1e-7, 170.0, place)
+        assert near == pytest.approx(far, abs=1e-6)
+
+
+def test_distance_outside_wraps_around(place) -> None:
+    density = np.zeros((180, 180), dtype=np.float32)
+    density[178:, 90] = 1.0
+    smooth = rama.log_density(density, 0.001)
+    assert smooth[6, 90] == pytest.approx(np.log(0.001) - 7 * 2.0 / 12.0, abs=0.05)
+
+
+def test_ramachandran_restraints_cover_what_the_validation_evaluates(builder, topology_of) -> None:
+    builder.peptide(SEQUENCE)
+    builder.peptide(["ALA", "PRO", "ALA"], chain="B", omega=3.0, origin=(80, 0, 0))
+    structure = builder.finish()
+    restraints = rama.ramachandran_restraints(structure, topology_of(structure), weight=2.0)
+    judged = ramachandran(structure)
+    evaluated = np.flatnonzero(judged.category != RamachandranClass.NONE)
+    assert restraints.residue.tolist() == evaluated.tolist()
+    assert restraints.category.tolist() == judged.category[evaluated].tolist()
+    assert RamachandranClass.CIS_PROLINE in restraints.category
+    assert (restraints.weight == 2.0).all()
+    torsions = backbone_torsions(structure)
+    names = structure.names[restraints.atoms]
+    assert (names == ["C", "N", "CA", "C", "N"]).all()
+    assert np.isfinite(torsions.phi[restraints.residue]).all()
+
+
+def test_ramachandran_gradient(builder, topology_of, central_difference: Callable[..., float]) -> None:
+    rng = np.random.default_rng(0)
+    for phi, psi in ((-60.0, -45.0), (-120.0, 130.0), (60.0, 30.0), (120.0, -60.0), (175.0, -178.0), (0.0, 0.0)):
+        builder.structure[0].remove_chain("A") if len(builder.structure[0]) else None
+        builder.peptide(SEQUENCE, phi=phi, psi=psi)
+        structure = builder.finish()
+        weights = rng.uniform(0.5, 5.0, 13)
+        restraints = rama.ramachandran_restraints(structure, topology_of(structure)).weighted(weights)
+        x = structure.positions + rng.normal(scale=0.02, size=structure.positions.shape)
+        gradient = np.zeros_like(x)
+        restraints.energy_and_gradient(x, gradient)
+        np.testing.assert_allclose(gradient.sum(axis=0), 0.0, atol=1e-9)
+        for _ in range(3):
+            direction = rng.normal(size=x.shape)
+            slope = central_difference(
+                lambda y, r=restraints: r.energy_and_gradient(y, np.zeros_like(y)), x, direction, step=2e-5
+            )
+            assert slope == pytest.approx(float((gradient * direction).sum()), rel=1e-6, abs=1e-6 * np.linalg.norm(gradient))
+
+
+def test_going_downhill_cures_an_outlier(builder, topology_of) -> None:
+    builder.peptide(["ALA"] * 5, phi=-5.0, psi=100.0)
+    structure = builder.finish()
+    restraints = rama.ramachandran_restraints(structure, topology_of(structure))
+    x = structure.positions.copy()
+    start = restraints.energy_and_gradient(x, np.zeros_like(x))
+    for _ in range(400):
+        gradient = np.zeros_like(x)
+        restraints.energy_and_gradient(x, gradient)
+        x -= 0.01 * gradient / np.abs(gradient).max()
+    assert restraints.energy_and_gradient(x, np.zeros_like(x)) < start - 3.0
+
+
+def test_ramachandran_survives_broken_positions(builder, topology_of) -> None:
+    builder.peptide(["ALA"] * 3)
+    structure = builder.finish()
+    restraints = rama.ramachandran_restraints(structure, topology_of(structure))
+    x = structure.positions.copy()
+    x[restraints.atoms[0, 2]] = np.nan
+    gradient = np.zeros_like(x)
+    assert restraints.energy_and_gradient(x, gradient) == 0.0
+    assert (gradient == 0.0).all()
+    assert np.isfinite(restraints.energy_and_gradient(np.zeros_like(x), gradient))
+
+
+def test_rotamer_targets_stay_where_the_side_chain_is_good_and_lead_there_where_it_is_not(builder) -> None:
+    builder.peptide(SEQUENCE)
+    structure = builder.finish()
+    targets = rotamer_targets(structure)
+    judged = rotamers(structure)
+    assert targets.residue.tolist() == judged.residue.tolist()
+    np.testing.assert_allclose(targets.score, judged.score, atol=1e-6)
+    shift = (targets.target - targets.chi + 180) % 360 - 180
+    for row in range(len(targets)):
+        compound = str(structure.residues.compound[targets.residue[row]])
+        count = int((targets.atoms[row, :, 0] >= 0).sum())
+        score = rotamer_scores(compound, targets.target[row : row + 1, :count])[0]
+        assert score >= 0.05
+        if targets.score[row] >= 0.05:
+            np.testing.assert_allclose(shift[row, :count], 0.0)
+        else:
+            assert np.abs(shift[row, :count]).max() > 0
+
+
+def test_symmetric_side_chain_takes_the_nearer_of_two_equal_angles(builder) -> None:
+    builder.peptide(["ALA", "PHE", "ALA"])
+    structure = builder.finish()
+    targets = rotamer_targets(structure)
+    restraints = rotamer_restraints(targets)
+    assert restraints.period.tolist() == [0, -2]
+    names = structure.names.copy()
+    swap = {"CD1": "CD2", "CD2": "CD1", "CE1": "CE2", "CE2": "CE1"}
+    rows = np.array([np.flatnonzero((names == swap.get(str(n), str(n))) & (structure.residue == r))[0]
+                     for n, r in zip(names, structure.residue, strict=True)])  # fmt: skip
+    swapped = structure.positions[rows]
+    flat = np.zeros_like(swapped)
+    here = restraints.energy_and_gradient(structure.positions, flat)
+    there = restraints.energy_and_gradient(swapped, flat)
+    assert there == pytest.approx(here, abs=1.0)
+
+
+def test_rotamer_and_cbeta_gradients(builder, central_difference: Callable[..., float]) -> None:
+    builder.peptide(SEQUENCE)
+    structure = builder.finish()
+    rng = np.random.default_rng(2)
+    x = structure.positions + rng.normal(scale=0.05, size=structure.positions.shape)
+    for restraints in (rotamer_restraints(rotamer_targets(structure)), cbeta_restraints(structure)):
+        gradient = np.zeros_like(x)
+        assert restraints.energy_and_gradient(x, gradient) > 0
+        for _ in range(3):
+            direction = rng.normal(size=x.shape)
+            slope = central_difference(lambda y, r=restraints: r.energy_and_gradient(y, np.zeros_like(y)), x, direction)
+            assert slope == pytest.approx(float((gradient * direction).sum()), rel=1e-6)
+
+
+def test_cbeta_targets_hold_for_the_dictionary_geometry(builder) -> None:
+    builder.peptide(SEQUENCE)
+    structure = builder.finish()
+    restraints = cbeta_restraints(structure)
+    assert len(restraints) == 2 * (len(SEQUENCE) - 1)
+    assert (structure.names[restraints.atoms[:, 3]] == "CB").all()
+    energy = restraints.energy_and_gradient(structure.positions, np.zeros_like(structure.positions))
+    assert energy < 2.0 * len(restraints)
+    lysine = structure.residues.compound[restraints.residue] == "LYS"
+    assert tuple(restraints.target[lysine]) == GENERAL
+
+
+def test_inverted_cbeta_is_seen(builder) -> None:
+    builder.peptide(["ALA", "ALA"])
+    structure = builder.finish()
+    x = structure.positions.copy()
+    n, ca, c, cb = (
+        int(np.flatnonzero((structure.names == name) & (structure.residue == 1))[0]) for name in ("N", "CA", "C", "CB")
+    )
+    normal = np.cross(x[n] - x[ca], x[c] - x[ca])
+    normal /= np.linalg.norm(normal)
+    x[cb] -= 2 * normal * (normal @ (x[cb] - x[ca]))
+    restraints = cbeta_restraints(structure)
+    assert restraints.energy_and_gradient(x, np.zeros_like(x)) > 4000.0
+
+
+def test_conformers_have_their_own_side_chain_restraints(builder) -> None:
+    builder.peptide(["ALA", "SER", "ALA"])
+    model = builder.finish().to_gemmi()
+    residue = model[0][0][1]
+    for name in ("CB", "OG"):
+        atom = residue[name][0]
+        atom.altloc, atom.occ = "A", 0.5
+        other = atom.clone()
+        other.altloc = "B"
+        residue.add_atom(other)
+    structure = from_gemmi(model)
+    assert len(rotamer_targets(structure)) == 2
+    assert len(cbeta_restraints(structure)) == 8
+
+
+def test_models_without_protein_have_no_such_restraints(builder, topology_of) -> None:
+    builder.residue("A", 1, "G", builder.compound_coordinates("G", leave=("OP3",)))
+    structure = builder.finish()
+    gradient = np.zeros_like(structure.positions)
+    for restraints in (
+        rama.ramachandran_restraints(structure, topology_of(structure)),
+        rotamer_restraints(rotamer_targets(structure)),
+        cbeta_restraints(structure),
+    ):
+        assert len(restraints) == 0
+        assert restraints.energy_and_gradient(structure.positions, gradient) == 0.0
