@@ -1,7 +1,8 @@
-"""Neighbour search for points anywhere in space: a hashed cell list, no box and no periodic images.
+"""Neighbour search for points anywhere in space: a cell list that wraps around, no box, no periodic images.
 
-Points are counted into buckets by a hash of their cell, so memory grows with the number of points and never
-with the volume they span. Points with a coordinate that is not finite have no neighbours.
+Cells are numbered modulo the size of a table that grows with the number of points, never with the volume they
+span. Far cells may share a slot of the table; as every candidate is measured, that costs time only. Points
+with a coordinate that is not finite have no neighbours.
 """
 
 from __future__ import annotations
@@ -16,92 +17,112 @@ if TYPE_CHECKING:
 
 FARTHEST = 1e8
 """Points further out than this (Å) are treated like missing ones: their cell would not fit an int32."""
-
-_HALF_SHELL = np.array(
-    [(x, y, z) for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1) if (x, y, z) > (0, 0, 0)],
-    dtype=np.int32,
-)
+SLOTS_PER_POINT = 4
+PAIRS_PER_POINT = 12
+"""Room made for pairs at the first attempt; dense cases take a second one."""
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _bucket(x: int, y: int, z: int, mask: int) -> int:
-    return ((x * 73856093) ^ (y * 19349663) ^ (z * 83492791)) & mask
+def _table_shape(points, edge):  # type: ignore[no-untyped-def]
+    """Return the number of slots along x, y, z: as many as the points span, within the limit, 3 at least."""
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    for i in range(len(points)):
+        for k in range(3):
+            if abs(points[i, k]) < FARTHEST:
+                low[k] = min(low[k], points[i, k])
+                high[k] = max(high[k], points[i, k])
+    limit = max(64, SLOTS_PER_POINT * len(points))
+    shape = np.full(3, 3, dtype=np.int64)
+    for k in range(3):
+        if high[k] >= low[k]:
+            shape[k] = max(3, min(limit, int((high[k] - low[k]) / edge) + 2))
+    while shape[0] * shape[1] * shape[2] > limit and shape.max() > 3:
+        shape[np.argmax(shape)] = max(3, shape.max() // 2)
+    return shape
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def build_cells(points, edge):  # type: ignore[no-untyped-def]
-    """Sort points into hashed cells.
-
-    Parameters
-    ----------
-    points : float64 array, shape (n, 3)
-        Å.
-    edge : float
-        Cell edge in Å, not less than the longest distance to be searched.
+def _build(points, edge):  # type: ignore[no-untyped-def]
+    """Sort points by slot.
 
     Returns
     -------
-    cell : int32 array, shape (n, 3)
-        Cell of each point (row index of `points`).
-    start : int64 array, shape (n_buckets + 1,)
-        Bucket b owns ``members[start[b]:start[b + 1]]``.
+    shape : int64 array (3,)
+    start : int64 array
+        Slot s owns the sorted rows ``start[s]:start[s + 1]``.
     members : int32 array
-        Row indices, ascending in each bucket; points that are not finite are left out.
+        Point of each sorted row, ascending in every slot.
+    sorted_points : float64 array (m, 3)
     """
+    shape = _table_shape(points, edge)
     n = len(points)
-    size = 64
-    while size < 2 * n:
-        size *= 2
-    mask = size - 1
-    cell = np.zeros((n, 3), dtype=np.int32)
-    bucket = np.empty(n, dtype=np.int64)
-    start = np.zeros(size + 1, dtype=np.int64)
+    slot = np.empty(n, dtype=np.int64)
+    start = np.zeros(shape[0] * shape[1] * shape[2] + 1, dtype=np.int64)
     for i in range(n):
-        bucket[i] = -1
-        inside = True
-        for k in range(3):
-            inside &= abs(points[i, k]) < FARTHEST
-        if inside:
-            for k in range(3):
-                cell[i, k] = np.int32(np.floor(points[i, k] / edge))
-            bucket[i] = _bucket(cell[i, 0], cell[i, 1], cell[i, 2], mask)
-            start[bucket[i] + 1] += 1
-    for b in range(size):
-        start[b + 1] += start[b]
-    members = np.empty(start[size], dtype=np.int32)
+        slot[i] = -1
+        if abs(points[i, 0]) < FARTHEST and abs(points[i, 1]) < FARTHEST and abs(points[i, 2]) < FARTHEST:
+            x = int(np.floor(points[i, 0] / edge)) % shape[0]
+            y = int(np.floor(points[i, 1] / edge)) % shape[1]
+            z = int(np.floor(points[i, 2] / edge)) % shape[2]
+            slot[i] = (x * shape[1] + y) * shape[2] + z
+            start[slot[i] + 1] += 1
+    for s in range(len(start) - 1):
+        start[s + 1] += start[s]
+    members = np.empty(start[-1], dtype=np.int32)
+    sorted_points = np.empty((start[-1], 3))
     cursor = start[:-1].copy()
     for i in range(n):
-        if bucket[i] >= 0:
-            members[cursor[bucket[i]]] = i
-            cursor[bucket[i]] += 1
-    return cell, start, members
+        if slot[i] >= 0:
+            row = cursor[slot[i]]
+            members[row] = i
+            for k in range(3):
+                sorted_points[row, k] = points[i, k]
+            cursor[slot[i]] += 1
+    return shape, start, members, sorted_points
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _scan_pairs(points, reach, cell, start, members, shell, pairs):  # type: ignore[no-untyped-def]
-    """Write the pairs (or only count them when `pairs` has no rows) and return their number."""
-    mask = len(start) - 2
-    writing = len(pairs) > 0
-    found = 0
-    for m in range(len(members)):
-        i = members[m]
-        x, y, z, r = points[i, 0], points[i, 1], points[i, 2], reach[i]
-        for s in range(len(shell) + 1):
-            cx, cy, cz = cell[i, 0], cell[i, 1], cell[i, 2]
-            if s < len(shell):
-                cx, cy, cz = cx + shell[s, 0], cy + shell[s, 1], cz + shell[s, 2]
-            b = _bucket(cx, cy, cz, mask)
-            for t in range(start[b], start[b + 1]):
-                j = members[t]
-                if cell[j, 0] != cx or cell[j, 1] != cy or cell[j, 2] != cz or (s == len(shell) and j <= i):
+def _half_shell(x, y, z, shape, slots):  # type: ignore[no-untyped-def]
+    """Write the slots of 13 neighbours of a cell, one of each opposite pair."""
+    count = 0
+    for dx in range(2):
+        for dy in range(-1, 2):
+            for dz in range(-1, 2):
+                if dx == 0 and (dy < 0 or (dy == 0 and dz <= 0)):
                     continue
-                dx, dy, dz = points[j, 0] - x, points[j, 1] - y, points[j, 2] - z
-                limit = r + reach[j]
-                if limit > 0.0 and dx * dx + dy * dy + dz * dz <= limit * limit:
-                    if writing:
-                        pairs[found, 0] = min(i, j)
-                        pairs[found, 1] = max(i, j)
-                    found += 1
+                ax, ay, az = (x + dx) % shape[0], (y + dy) % shape[1], (z + dz) % shape[2]
+                slots[count] = (ax * shape[1] + ay) * shape[2] + az
+                count += 1
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _scan_pairs(points, reach, edge, pairs):  # type: ignore[no-untyped-def]
+    """Write as many pairs as `pairs` has rows and return how many there are."""
+    shape, start, members, at = _build(points, edge)
+    far = np.empty(len(members))
+    for row in range(len(members)):
+        far[row] = reach[members[row]]
+    slots = np.empty(13, dtype=np.int64)
+    found = 0
+    for slot in range(len(start) - 1):
+        if start[slot] == start[slot + 1]:
+            continue
+        _half_shell(slot // (shape[1] * shape[2]), (slot // shape[2]) % shape[1], slot % shape[2], shape, slots)
+        for a in range(start[slot], start[slot + 1]):
+            x, y, z, r, i = at[a, 0], at[a, 1], at[a, 2], far[a], members[a]
+            for s in range(14):
+                first, stop = a + 1, start[slot + 1]
+                if s < 13:
+                    first, stop = start[slots[s]], start[slots[s] + 1]
+                for b in range(first, stop):
+                    dx, dy, dz = at[b, 0] - x, at[b, 1] - y, at[b, 2] - z
+                    limit = r + far[b]
+                    if dx * dx + dy * dy + dz * dz <= limit * limit and limit > 0.0:
+                        if found < len(pairs):
+                            j = members[b]
+                            pairs[found, 0] = min(i, j)
+                            pairs[found, 1] = max(i, j)
+                        found += 1
     return found
 
 
@@ -125,37 +146,32 @@ def neighbour_pairs(points: NDArray[np.float64], reach: ArrayLike) -> NDArray[np
     longest = float(reaches.max(initial=0.0))
     if not longest > 0.0:
         return np.empty((0, 2), dtype=np.int32)
-    cell, start, members = build_cells(points, 2.0 * longest * (1.0 + 1e-9))
-    nothing = np.empty((0, 2), dtype=np.int32)
-    count = _scan_pairs(points, reaches, cell, start, members, _HALF_SHELL, nothing)
-    if count == 0:
-        return nothing
-    pairs = np.empty((count, 2), dtype=np.int32)
-    _scan_pairs(points, reaches, cell, start, members, _HALF_SHELL, pairs)
-    return pairs
+    edge = 2.0 * longest * (1.0 + 1e-9)
+    pairs = np.empty((PAIRS_PER_POINT * len(points), 2), dtype=np.int32)
+    count = _scan_pairs(points, reaches, edge, pairs)
+    if count > len(pairs):
+        pairs = np.empty((count, 2), dtype=np.int32)
+        _scan_pairs(points, reaches, edge, pairs)
+    return pairs[:count].copy()
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _scan_around(centres, cutoff, edge, points, cell, start, members, offsets, rows):  # type: ignore[no-untyped-def]
-    """Write the neighbours of each centre, or only count them into `offsets` when `rows` is empty."""
-    mask = len(start) - 2
-    writing = len(rows) > 0
+def _scan_around(centres, cutoff, edge, points, offsets, rows):  # type: ignore[no-untyped-def]
+    """Write as many neighbours of the centres as `rows` has room for; `offsets` counts all of them."""
+    shape, start, members, at = _build(points, edge)
     found = 0
     for c in range(len(centres)):
         x, y, z = centres[c, 0], centres[c, 1], centres[c, 2]
         if abs(x) < FARTHEST and abs(y) < FARTHEST and abs(z) < FARTHEST:
-            home_x, home_y, home_z = int(np.floor(x / edge)), int(np.floor(y / edge)), int(np.floor(z / edge))
+            cx, cy, cz = int(np.floor(x / edge)), int(np.floor(y / edge)), int(np.floor(z / edge))
             for s in range(27):
-                cx, cy, cz = home_x + s // 9 - 1, home_y + (s // 3) % 3 - 1, home_z + s % 3 - 1
-                b = _bucket(cx, cy, cz, mask)
-                for t in range(start[b], start[b + 1]):
-                    j = members[t]
-                    if cell[j, 0] != cx or cell[j, 1] != cy or cell[j, 2] != cz:
-                        continue
-                    dx, dy, dz = points[j, 0] - x, points[j, 1] - y, points[j, 2] - z
+                ax, ay, az = (cx + s // 9 - 1) % shape[0], (cy + (s // 3) % 3 - 1) % shape[1], (cz + s % 3 - 1) % shape[2]
+                slot = (ax * shape[1] + ay) * shape[2] + az
+                for b in range(start[slot], start[slot + 1]):
+                    dx, dy, dz = at[b, 0] - x, at[b, 1] - y, at[b, 2] - z
                     if dx * dx + dy * dy + dz * dz <= cutoff[c] * cutoff[c]:
-                        if writing:
-                            rows[found] = j
+                        if found < len(rows):
+                            rows[found] = members[b]
                         found += 1
         offsets[c + 1] = found
 
@@ -188,9 +204,9 @@ def neighbours_around(
     rows = np.empty(0, dtype=np.int32)
     if not edge > 0.0:
         return offsets, rows
-    cells = build_cells(points, edge)
-    _scan_around(centres, cutoffs, edge, points, *cells, offsets, rows)
-    if offsets[-1]:
+    rows = np.empty(2 * PAIRS_PER_POINT * len(centres), dtype=np.int32)
+    _scan_around(centres, cutoffs, edge, points, offsets, rows)
+    if offsets[-1] > len(rows):
         rows = np.empty(offsets[-1], dtype=np.int32)
-        _scan_around(centres, cutoffs, edge, points, *cells, offsets, rows)
-    return offsets, rows
+        _scan_around(centres, cutoffs, edge, points, offsets, rows)
+    return offsets, rows[: offsets[-1]]

@@ -25,6 +25,9 @@ NUCLEOTIDES = frozenset({gemmi.ChemComp.Group.Rna, gemmi.ChemComp.Group.Dna, gem
 
 AMIDE_ANGLES = (124.3, 114.0, 121.7)
 """C(i-1)-N-H, CA-N-H and C(i-1)-N-CA in degrees (peptide link of the CCP4 monomer library, planar N)."""
+ALIPHATIC_ANGLES = {1: 110.0, 6: 109.0, 7: 110.0}
+"""H-C-X in degrees at sp3 carbons of amino acids by element X (Engh-Huber style, as in the CCP4 5.41 library)."""
+CARBON, NITROGEN = 6, 7
 CHALCOGENS = frozenset({8, 16, 34})
 TETRAHEDRAL_ANGLE, TRIGONAL_ANGLE = 109.47, 120.0
 
@@ -64,6 +67,7 @@ class Compound:
 
     def __init__(self, entry: gemmi.ChemComp) -> None:
         self.group = entry.group
+        self.ligand = entry.group not in PEPTIDES and entry.group not in NUCLEOTIDES
         self.elements = {atom.id: atom.el.atomic_number for atom in entry.atoms}
         self.position = {atom.id: np.array(atom.xyz.tolist()) for atom in entry.atoms}
         self.near: dict[str, list[str]] = {name: [] for name in self.elements}
@@ -76,6 +80,22 @@ class Compound:
         for angle in entry.rt.angles:
             self.angles[angle.id1.atom, angle.id2.atom, angle.id3.atom] = angle.value
             self.angles[angle.id3.atom, angle.id2.atom, angle.id1.atom] = angle.value
+        fixed = (torsion for torsion in entry.rt.torsions if torsion.esd > 0.0)
+        self.restrained = {name for torsion in fixed for name in (torsion.id1.atom, torsion.id4.atom)}
+        if entry.name in _standard_angles():
+            self._use_standard_angles(entry.name)
+
+    def _use_standard_angles(self, name: str) -> None:
+        """Take the targets that the contact analysis has always used for the residues of proteins."""
+        for (a, b, c), value in _standard_angles()[name].items():
+            self.angles[a, b, c] = self.angles[c, b, a] = value
+        for parent, element in self.elements.items():
+            if element != CARBON or len(self.near[parent]) != 4:  # noqa: PLR2004
+                continue
+            for hydrogen in self.hydrogens(parent):
+                for other in self.near[parent]:
+                    value = ALIPHATIC_ANGLES.get(self.elements[other], ALIPHATIC_ANGLES[CARBON])
+                    self.angles[hydrogen, parent, other] = self.angles[other, parent, hydrogen] = value
 
     def heavy(self, name: str) -> list[str]:
         """Return the heavy atoms bonded to `name`."""
@@ -119,13 +139,27 @@ class Compound:
 
 
 @cache
+def _standard_angles() -> dict[str, dict[tuple[str, str, str], float]]:
+    found: dict[str, dict[tuple[str, str, str], float]] = {}
+    for (name, a, b, c), (value, _) in tables.geometry_angles().items():
+        found.setdefault(name, {})[a, b, c] = value
+    return found
+
+
+@cache
 def _lengths() -> dict[str, float]:
     return {row["bond"]: float(row["electron_cloud"]) for row in tables.rows("xh_lengths")}
 
 
-def bond_length(compound: Compound, parent: str, n_hydrogens: int) -> float:
-    """Return the electron-cloud X-H distance in Å (metrics: C-H 0.97, aromatic 0.93, N-H 0.86, NH3 0.89, …)."""
+def bond_length(compound: Compound, parent: str, n_hydrogens: int, *, from_dictionary: bool) -> float:
+    """Return an X-H distance in Å.
+
+    The electron-cloud distance of the kind of bond (C-H 0.97, aromatic 0.93, N-H 0.86, NH3 0.89, O-H 0.84,
+    S-H 1.20; Word et al. 1999), or `from_dictionary` that of the dictionary where the compound is a ligand.
+    """
     table = _lengths()
+    if from_dictionary and compound.ligand and compound.hydrogens(parent):
+        return compound.bond_length[frozenset((parent, compound.hydrogens(parent)[0]))]
     match compound.elements[parent]:
         case 6:
             return table["C-H aromatic"] if compound.planar(parent) else table["C-H aliphatic"]
@@ -147,6 +181,7 @@ def make_plan(
     *,
     bare: frozenset[int],
     full_ammonium: bool,
+    from_dictionary: bool = False,
 ) -> Plan:
     """Plan the hydrogens of one residue.
 
@@ -161,12 +196,16 @@ def make_plan(
         Atoms that get no hydrogen (they bind a metal).
     full_ammonium : bool
         Whether an unlinked backbone N is NH3+ (else it gets one hydrogen).
+    from_dictionary : bool
+        Take the X-H distances of ligands from the dictionary, and leave out planar XH2 groups whose torsion
+        angle it doesn't restrain, as programs do that know hydrogens by their restraints only.
     """
     plan = Plan()
     letters = sorted({a for a in altlocs if a} | {e.altloc for e in external if e.altloc}) or [""]
     done: set[tuple[str, str]] = set()
     for letter in letters:
-        _Conformer(compound, names, altlocs, external, letter).plan(plan, done, bare, full_ammonium=full_ammonium)
+        conformer = _Conformer(compound, names, altlocs, external, letter, from_dictionary=from_dictionary)
+        conformer.plan(plan, done, bare, full_ammonium=full_ammonium)
     return plan
 
 
@@ -174,9 +213,17 @@ class _Conformer:
     """One conformer of a residue: what its atoms are bonded to."""
 
     def __init__(
-        self, compound: Compound, names: tuple[str, ...], altlocs: tuple[str, ...], external: tuple[External, ...], letter: str
+        self,
+        compound: Compound,
+        names: tuple[str, ...],
+        altlocs: tuple[str, ...],
+        external: tuple[External, ...],
+        letter: str,
+        *,
+        from_dictionary: bool,
     ) -> None:
         self.compound = compound
+        self.from_dictionary = from_dictionary
         self.letter = letter
         self.altlocs = altlocs
         self.external = external
@@ -227,7 +274,7 @@ class _Conformer:
         altloc = self.letter if split else ""
         if (hydrogens[0], altloc) in done:
             return
-        length = bond_length(self.compound, name, len(hydrogens))
+        length = bond_length(self.compound, name, len(hydrogens), from_dictionary=self.from_dictionary)
         rotor = -1
         if kind != FIXED:
             rotor = len(plan.rotors)
@@ -304,6 +351,9 @@ class _Conformer:
         if not anchors:
             return None
         inside_anchor = next((x for x in compound.heavy(neighbour) if self.at.get(x) == anchors[0]), None)
+        unknown = self.from_dictionary and compound.ligand and compound.restrained.isdisjoint(hydrogens)
+        if unknown and len(hydrogens) == 2:  # noqa: PLR2004
+            return None
         kind, start = self._rotor(name, neighbour, inside_anchor, hydrogens)
         coefficients = []
         for k, hydrogen in enumerate(hydrogens):

@@ -11,7 +11,7 @@ import numpy as np
 from refinement.restraints.bonding import Bonding, find_bonds, residue_keys, rows_by_key
 from refinement.restraints.contact_types import altloc_codes, contact_types
 from refinement.restraints.graph import neighbours
-from refinement.restraints.hydrogen_frames import PEPTIDES, Compound, External, Plan, make_plan
+from refinement.restraints.hydrogen_frames import Compound, External, Plan, make_plan
 from refinement.restraints.riding import Riding, place
 from refinement.restraints.rotors import optimise_rotors
 from refinement.structure import Residues, ResidueKind, Structure
@@ -62,7 +62,9 @@ def add_hydrogens(structure: Structure, library: gemmi.MonLib, *, keep_existing:
     return hydrogenate(structure, library).structure
 
 
-def hydrogenate(structure: Structure, library: gemmi.MonLib, *, optimise: bool = True) -> Hydrogenated:
+def hydrogenate(
+    structure: Structure, library: gemmi.MonLib, *, optimise: bool = True, from_dictionary: bool = False
+) -> Hydrogenated:
     """Strip the hydrogens of a model and build all of them anew.
 
     Every atom with an open valence in the dictionary gets its hydrogens, except: water; atoms that lost
@@ -77,12 +79,14 @@ def hydrogenate(structure: Structure, library: gemmi.MonLib, *, optimise: bool =
     library : gemmi.MonLib
     optimise : bool
         Turn OH, SH and NH3 to the best contacts; otherwise they are left trans or staggered.
+    from_dictionary : bool
+        See `refinement.restraints.hydrogen_frames.make_plan`.
     """
     if structure.is_hydrogen.any():
         structure = structure.without(structure.is_hydrogen)
     bonding = find_bonds(structure, library)
     layout = _Layout(structure)
-    for compound, rows, plan, outside in _plans(structure, bonding, library):
+    for compound, rows, plan, outside in _plans(structure, bonding, library, from_dictionary=from_dictionary):
         layout.add(compound, rows, plan, outside)
     result = layout.finish(bonding)
     if optimise:
@@ -100,7 +104,9 @@ def _optimised(result: Hydrogenated, library: gemmi.MonLib) -> Hydrogenated:
     return replace(result, structure=_with_source(full.moved(positions)), riding=riding)
 
 
-def _plans(structure: Structure, bonding: Bonding, library: gemmi.MonLib):  # type: ignore[no-untyped-def]
+def _plans(  # type: ignore[no-untyped-def]
+    structure: Structure, bonding: Bonding, library: gemmi.MonLib, *, from_dictionary: bool
+):
     """Yield compound, residue rows, their common plan and the external atoms of each row."""
     residues = structure.residues
     links = _external(structure, bonding)
@@ -121,9 +127,9 @@ def _plans(structure: Structure, bonding: Bonding, library: gemmi.MonLib):  # ty
         if name not in compounds:
             compounds[name] = Compound(library.monomers[name])
         compound = compounds[name]
-        if charged and compound.group in PEPTIDES and len(outside) == 0 and len(atoms) == 1:
-            continue
-        plan = make_plan(compound, atoms, altlocs, outside, bare=naked, full_ammonium=charged)
+        plan = make_plan(
+            compound, atoms, altlocs, outside, bare=naked, full_ammonium=charged, from_dictionary=from_dictionary
+        )
         if plan.hydrogens:
             others = np.array([[link[1] for link in links.get(row, ())] for row in rows.tolist()], dtype=np.int32)
             yield compound, rows, plan, others.reshape(len(rows), len(outside))

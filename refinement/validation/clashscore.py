@@ -1,0 +1,109 @@
+"""Clashscore: bad overlaps per 1000 atoms, hydrogens included (metrics §1).
+
+Method of Word et al. 1999 (J. Mol. Biol. 285, 1711 and 1735) and Chen et al. 2010 (Acta Cryst. D66, 12).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from refinement.restraints.bonding import find_bonds
+from refinement.restraints.contact_types import contact_types
+from refinement.restraints.hydrogens import hydrogenate
+from refinement.validation.contacts import SMALLEST_OCCUPANCY, find_clashes
+
+if TYPE_CHECKING:
+    import gemmi
+    from numpy.typing import NDArray
+
+    from refinement.structure import Structure
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """Two overlapping atoms: their residue rows and names, and the overlap in Å."""
+
+    first_residue: int
+    first_atom: str
+    second_residue: int
+    second_atom: str
+    overlap: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clashscore:
+    """Clashes of a model.
+
+    Attributes
+    ----------
+    summary : dict[str, float | None]
+        ``clashscore``: clashes per 1000 atoms.
+    reasons : dict[str, str]
+        Why it is missing: ``not_applicable`` for a model without atoms to count.
+    residues : dict[str, NDArray[float32]]
+        ``n_clashes`` and ``worst_overlap`` (Å, 0 without a clash) per residue; NaN for water.
+    clashes : tuple[Clash, ...]
+        Worst first.
+    n_atoms : int
+        Atoms that count: not water, hydrogens included, occupancy above the limit.
+    hydrogens_added : bool
+        Whether the model came without hydrogens.
+    """
+
+    summary: dict[str, float | None]
+    reasons: dict[str, str] = field(default_factory=dict)
+    residues: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    clashes: tuple[Clash, ...] = ()
+    n_atoms: int = 0
+    hydrogens_added: bool = False
+
+
+def clashscore(
+    structure: Structure, library: gemmi.MonLib | None, *, rebuild: bool = False, smallest_occupancy: float = SMALLEST_OCCUPANCY
+) -> Clashscore:
+    """Return the clashes of a model.
+
+    A model with any hydrogen keeps those it has; otherwise all are built and OH, SH and NH3 turned to their best
+    contacts. Ligands then have the X-H distances of their dictionaries, as in the programs that the score is
+    compared with.
+
+    Parameters
+    ----------
+    structure : Structure
+        The model.
+    library : gemmi.MonLib or None
+        Dictionaries; compounds without one get no hydrogens and bonds by distance.
+    rebuild : bool
+        Strip the hydrogens of the model and build new ones.
+    smallest_occupancy : float
+        Atoms with an occupancy up to this are ignored.
+    """
+    add = library is not None and (rebuild or not structure.is_hydrogen.any())
+    if add:
+        built = hydrogenate(structure, library, from_dictionary=True)
+        full, bonded = built.structure, built.bonding.neighbours
+    else:
+        full, bonded = structure, find_bonds(structure, library).neighbours
+    types = contact_types(full, bonded, library)
+    counted = ~types.water & (full.occupancy > smallest_occupancy)
+    n_atoms = int(counted.sum())
+    if n_atoms == 0:
+        return Clashscore({"clashscore": None}, {"clashscore": "not_applicable"})
+    found = find_clashes(full, types, bonded, smallest_occupancy=smallest_occupancy)
+    rows = full.residue[found.pairs]
+    number = np.bincount(rows[:, 0], minlength=len(full.residues)) + np.bincount(rows[:, 1], minlength=len(full.residues))
+    number -= np.bincount(rows[rows[:, 0] == rows[:, 1], 0], minlength=len(full.residues))
+    worst = np.zeros(len(full.residues))
+    np.maximum.at(worst, rows.ravel(), np.repeat(found.overlap, 2))
+    evaluated = np.bincount(full.residue[counted], minlength=len(full.residues)) > 0
+    residues = {
+        "n_clashes": np.where(evaluated | (number > 0), number, np.nan).astype(np.float32),
+        "worst_overlap": np.where(evaluated | (number > 0), worst, np.nan).astype(np.float32),
+    }
+    listed = zip(rows.tolist(), full.names[found.pairs].tolist(), found.overlap.tolist(), strict=True)
+    clashes = tuple(Clash(row[0], names[0], row[1], names[1], overlap) for row, names, overlap in listed)
+    score = 1000.0 * len(found.pairs) / n_atoms
+    return Clashscore({"clashscore": score}, {}, residues, clashes, n_atoms, add)
