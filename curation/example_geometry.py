@@ -302,7 +302,7 @@ def from_distances(
     d, i, j = np.linalg.norm(b - a), (c - a) @ ex, (c - a) @ ey
     x = (to_a**2 - to_b**2 + d**2) / (2.0 * d)
     y = (to_a**2 - to_c**2 + i**2 + j**2) / (2.0 * j) - x * i / j
-    z = np.sqrt(max(to_a**2 - x**2 - y**2, 0.0))
+    z = np.sqrt(np.maximum(to_a**2 - x**2 - y**2, 0.0))
     return np.asarray(a + x * ex + y * ey + sign * z * np.cross(ex, ey))
 
 

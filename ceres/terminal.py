@@ -1,0 +1,160 @@
+"""What the ``ceres`` command shows: progress bars and tables on a terminal, one JSON object for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from refinement.validation.registry import METRICS, Better
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from curation.curate import Curated
+    from refinement.validation.registry import Metric
+
+WORDS = {"better": "[green]better[/]", "worse": "[red]worse[/]", "same": "same", "unknown": ""}
+BANDS = {"good": "[green]good[/]", "fair": "[yellow]fair[/]", "poor": "[red]poor[/]", "": ""}
+SEVERITIES = {"refuse": "[red]refused[/]", "warn": "[yellow]warning[/]", "note": "note"}
+STAGES = {"read": "reading", "curate": "curating", "validate": "validating", "refine": "refining", "write": "writing"}
+
+
+class Terminal:
+    """Where a command reports to.
+
+    Parameters
+    ----------
+    as_json : bool
+        Print one JSON object on standard output and no bars or tables.
+    quiet : bool
+        No bars and no tables.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self._bare = as_json or quiet
+        self._out = Console(highlight=False)
+        self._err = Console(stderr=True, highlight=False)
+
+    @contextmanager
+    def progress(self) -> Iterator[Callable[[str, str, float], None]]:
+        """Give a ``progress(stage, doing, fraction)``; each stage has a bar with what it is doing and the time left."""
+        bars = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[doing]}", markup=False),
+            console=self._err,
+            disable=self._bare or not self._err.is_terminal,
+        )
+        with bars:
+            stages = _Stages(bars)
+            yield stages.report
+            stages.finish()
+
+    def table_one(self, table: Mapping[str, Any]) -> None:
+        """Show Table 1: one state with its bands, or before and after with what became of it."""
+        if not self._bare:
+            self._out.print(_table_one(table))
+
+    def curated(self, curated: Curated, title: str) -> None:
+        """Show what curation found."""
+        if self._bare:
+            return
+        verdict = "[green]may be refined[/]" if curated.passed else f"[red]excluded: {escape(curated.code)}[/]"
+        self._out.print(f"[bold]{escape(title)}[/]  {verdict}")
+        if curated.resolution is not None:
+            self._out.print(f"Consensus resolution {curated.resolution:.2f} Å")
+        for finding in curated.findings:
+            sentence = escape(f"{finding.sentence} {finding.hint}".strip())
+            self._out.print(f"  {SEVERITIES[str(finding.severity)]} {finding.code}: {sentence}")
+
+    def say(self, sentence: str) -> None:
+        """Print a sentence for people."""
+        if not self._bare:
+            self._out.print(escape(sentence), soft_wrap=True)
+
+    def answer(self, content: Mapping[str, Any]) -> None:
+        """Print the JSON object, if that was asked for."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(content, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+
+    def complain(self, message: str, hint: str = "", *, code: str = "", status: int = 2) -> None:
+        """Print what went wrong and what to do, on standard error; with ``--json`` as an object as well."""
+        sys.stderr.write(f"ceres: {message}\n")
+        if hint:
+            sys.stderr.write(f"       {hint}\n")
+        self.answer({"error": {"code": code, "message": message, "hint": hint}, "status": status})
+
+
+class _Stages:
+    """Bars, one for each stage, in the order in which they come."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._stage = ""
+        self._task: TaskID | None = None
+
+    def report(self, stage: str, doing: str, fraction: float) -> None:
+        if stage != self._stage:
+            self.finish()
+            self._stage = stage
+            self._task = self._bars.add_task(STAGES.get(stage, stage), total=1.0, doing=doing)
+        if self._task is not None:
+            self._bars.update(self._task, completed=fraction, doing=doing)
+
+    def finish(self) -> None:
+        if self._task is not None:
+            self._bars.update(self._task, completed=1.0, doing="")
+        self._task = None
+
+
+def _table_one(table: Mapping[str, Any]) -> Table:
+    initial, refined = table["initial"], table.get("refined")
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("")
+    shown.add_column("before" if refined else "value", justify="right")
+    if refined:
+        shown.add_column("", justify="center")
+        shown.add_column("after", justify="right")
+    shown.add_column("")
+    group = None
+    for metric in METRICS:
+        before, after = initial.get(metric.key), (refined or {}).get(metric.key)
+        if before is None and after is None:
+            continue
+        if metric.group != group:
+            group = metric.group
+            shown.add_row(f"[bold]{str(group).capitalize()}[/]")
+        name = f"  {metric.label}" + (f", {metric.unit}" if metric.unit else "")
+        if refined:
+            shown.add_row(
+                name, _number(metric, before), _arrow(before, after), _number(metric, after), _word(metric, before, after)
+            )
+        else:
+            shown.add_row(name, _number(metric, before), BANDS[metric.band(before)])
+    return shown
+
+
+def _number(metric: Metric, value: float | None) -> str:
+    return "–" if value is None else f"{value:.{metric.digits}f}"
+
+
+def _arrow(before: float | None, after: float | None) -> str:
+    if before is None or after is None:
+        return ""
+    return "→" if before == after else "↗" if after > before else "↘"
+
+
+def _word(metric: Metric, before: float | None, after: float | None) -> str:
+    return "" if metric.better is Better.INFO else WORDS[metric.compare(before, after)]
