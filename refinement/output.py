@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     from refinement.structure import Residues, Structure
 
-SCHEMA = 1
-"""Version of the shape of table_one.json."""
 
 
 class RunLog:

@@ -1,0 +1,84 @@
+"""How good a state of the model is, and what counts as harm.
+
+The rule for the final model: among the states that do no harm to geometry, the one with the best fit; among
+equals in fit the one with the better geometry. A state harms if it is worse than the deposited model in
+clashes, rotamers, Ramachandran or Cβ outliers, if it misses the limits on bonds and angles where the
+deposited model kept them, or if it fits worse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from refinement.validation.cbeta import cbeta_deviations
+from refinement.validation.clashscore import clashscore
+from refinement.validation.geometry import covalent_geometry
+from refinement.validation.molprobity import molprobity_score
+from refinement.validation.ramachandran import ramachandran
+from refinement.validation.rotamers import rotamers
+
+if TYPE_CHECKING:
+    import gemmi
+
+    from refinement.restraints.topology import Topology
+    from refinement.structure import Structure
+
+MAX_BONDS, MAX_ANGLES = 0.015, 2.0
+"""Å and degrees; the root-mean-square deviations that a refined model must keep."""
+GOOD_FIT, FIT_TOLERANCE = 0.8, 0.005
+"""A model that fits this well may lose this much of CC_mask for its geometry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Geometry of one state; percentages, counts, Å and degrees, None where there is nothing to count."""
+
+    clashscore: float | None
+    rotamer_outliers: float | None
+    rama_outliers: float | None
+    rama_favored: float | None
+    cbeta_deviations: float | None
+    bonds_rmsd: float | None
+    angles_rmsd: float | None
+
+    @property
+    def molprobity(self) -> float:
+        """MolProbity score, 0 where a part is missing."""
+        return molprobity_score(self.clashscore, self.rotamer_outliers, self.rama_favored) or 0.0
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return the numbers by name."""
+        return asdict(self)
+
+
+def measure_geometry(structure: Structure, topology: Topology, library: gemmi.MonLib) -> Geometry:
+    """Measure a model without hydrogens; clashes are counted on hydrogens built for the purpose."""
+    found = {
+        **ramachandran(structure).summary(),
+        **rotamers(structure).summary(),
+        **cbeta_deviations(structure).summary(),
+        **covalent_geometry(structure, topology).summary(),
+        **clashscore(structure, library).summary,
+    }
+    return Geometry(**{name: found[name] for name in Geometry.__slots__})
+
+
+def harm(initial: Geometry, state: Geometry) -> list[str]:
+    """Return what is worse in `state` than in `initial`, empty if nothing is."""
+    worse = []
+    for name in ("clashscore", "rotamer_outliers", "rama_outliers", "cbeta_deviations"):
+        before, after = getattr(initial, name), getattr(state, name)
+        if before is not None and after is not None and after > before + 1e-9:
+            worse.append(name)
+    for name, limit in (("bonds_rmsd", MAX_BONDS), ("angles_rmsd", MAX_ANGLES)):
+        before, after = getattr(initial, name), getattr(state, name)
+        if before is not None and after is not None and after > max(limit, before):
+            worse.append(name)
+    return worse
+
+
+def fit_harm(initial_cc: float, cc: float) -> bool:
+    """Return whether the fit is worse than it may be."""
+    allowed = FIT_TOLERANCE if initial_cc > GOOD_FIT else 0.0
+    return cc < initial_cc - allowed

@@ -1,0 +1,162 @@
+"""The function that is minimised: restraints - weight · density at the atoms.
+
+Its variables are the positions of the non-hydrogen atoms. Hydrogens ride: they are placed from the heavy
+atoms, feel contacts, and hand their gradient down. The data term is target (7)/(8) of Afonine et al. 2018,
+the density at the atomic centres, each weighted by its atomic number relative to carbon and its occupancy.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from refinement.restraints import riding
+from refinement.restraints.arrays import BondKind
+from refinement.restraints.covalent import Covalent, covalent_restraints
+from refinement.restraints.standard_targets import standard_targets
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from refinement.maps.interpolation import InterpolatedMap
+    from refinement.restraints.dihedrals import DihedralRestraints
+    from refinement.restraints.hydrogens import Hydrogenated
+    from refinement.restraints.nonbonded import Nonbonded
+    from refinement.restraints.ramachandran import RamachandranRestraints
+    from refinement.restraints.topology import Topology
+    from refinement.structure import Structure
+
+CARBON_NUMBER = 6.0
+BOND_SIGMA_FLOOR = 0.008
+"""Å; some dictionary bonds claim to be known better than anything in a map."""
+METAL_SIGMA = 0.04
+"""Å; the spread of metal distances over all structures (up to 0.25) would let the map pull a metal off its ligand."""
+
+
+class Target:
+    """Energy and gradient of the non-hydrogen atoms.
+
+    Two groups of terms are summed into two buffers that are added at the end, always in the same order, so
+    that one and two threads give the same bits.
+
+    Parameters
+    ----------
+    model : Hydrogenated
+        The model with its hydrogens and their frames.
+    density : InterpolatedMap
+        The map, normalised.
+    covalent : Covalent
+        Bonds, angles, torsions, chirality, planes of the non-hydrogen atoms (rows of the model without hydrogens).
+    nonbonded : Nonbonded
+        Repulsion over all atoms, hydrogens included; its pair list is renewed when atoms have moved.
+    torsions : list of DihedralRestraints
+        Cβ and rotamer terms (rows without hydrogens).
+    ramachandran : RamachandranRestraints
+        Rows without hydrogens.
+    map_weight : float
+        Weight of the density of a carbon atom, map in standard deviations.
+    contact_weight, contact_reduction, list_margin : float
+        Weight of contacts (1/Å²), the overlap that costs nothing and the margin of the pair list (Å).
+    threads : int
+        1, or more for a helper thread.
+    """
+
+    def __init__(
+        self,
+        model: Hydrogenated,
+        density: InterpolatedMap,
+        *,
+        covalent: Covalent,
+        nonbonded: Nonbonded,
+        contact_weight: float,
+        contact_reduction: float,
+        list_margin: float,
+        torsions: list[DihedralRestraints],
+        ramachandran: RamachandranRestraints,
+        map_weight: float,
+        threads: int = 1,
+    ) -> None:
+        self.model, self.density, self.nonbonded = model, density, nonbonded
+        self.contact_weight, self.contact_reduction, self.list_margin = contact_weight, contact_reduction, list_margin
+        self.covalent, self.torsions, self.ramachandran = covalent, torsions, ramachandran
+        self.map_weight = map_weight
+        full = model.structure
+        self._positions = full.positions.copy()
+        self._pairs = nonbonded.pair_list(self._positions, margin=list_margin)
+        self._heavy = model.heavy
+        self._bare = np.empty((len(model.heavy), 3))
+        self._full_gradient = np.zeros_like(full.positions)
+        self._bare_gradient = np.zeros_like(self._bare)
+        self._scattering = full.elements[model.heavy] / CARBON_NUMBER * full.occupancy[model.heavy]
+        self._pool = ThreadPoolExecutor(1) if threads > 1 else None
+        self.energies: dict[str, float] = {}
+
+    def __call__(self, x: NDArray[np.float64], gradient: NDArray[np.float64]) -> float:
+        """Return the energy at positions x, shape (n_heavy, 3), and overwrite `gradient`."""
+        self._bare[:] = x
+        if self._pool is None:
+            contact = self._contact_terms()
+            rest = self._heavy_atom_terms()
+        else:
+            pending = self._pool.submit(self._contact_terms)
+            rest = self._heavy_atom_terms()
+            contact = pending.result()
+        np.add(self._bare_gradient, self._full_gradient[self._heavy], out=gradient)
+        self.energies = {"contacts": contact, **rest}
+        return contact + sum(rest.values())
+
+    def full_positions(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the positions of all atoms, hydrogens placed."""
+        positions = self.model.structure.positions.copy()
+        positions[self._heavy] = x
+        riding.place(self.model.riding, positions)
+        return positions
+
+    def curvature(self) -> NDArray[np.float64]:
+        """Return an estimate of the Hessian's diagonal, shape (n_heavy, 3), for preconditioning."""
+        stiff = self.covalent.curvature(len(self._bare)) + 2.0 * self.contact_weight / 3.0
+        return np.repeat(stiff[:, None], 3, axis=1)
+
+    def close(self) -> None:
+        """Stop the helper thread."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _contact_terms(self) -> float:
+        """Contacts of all atoms; their gradient on hydrogens is folded onto the heavy atoms."""
+        self._full_gradient[:] = 0.0
+        self._positions[self._heavy] = self._bare
+        riding.place(self.model.riding, self._positions)
+        if self._pairs.outdated(self._positions):
+            self._pairs = self.nonbonded.pair_list(self._positions, margin=self.list_margin)
+        energy = self._pairs.energy_and_gradient(
+            self._positions, self._full_gradient, weight=self.contact_weight, reduction=self.contact_reduction
+        )
+        riding.fold_gradient(self.model.riding, self._positions, self._full_gradient)
+        return energy
+
+    def _heavy_atom_terms(self) -> dict[str, float]:
+        """Everything that hydrogens have no part in."""
+        gradient = self._bare_gradient
+        gradient[:] = 0.0
+        energies = self.covalent.energies(self._bare, gradient)
+        for number, term in enumerate(self.torsions):
+            energies[f"dihedrals {number}"] = term.energy_and_gradient(self._bare, gradient)
+        energies["ramachandran"] = self.ramachandran.energy_and_gradient(self._bare, gradient)
+        energies["map"] = self.density.energy_and_gradient(self._bare, self.map_weight * self._scattering, gradient)
+        return energies
+
+
+def covalent_terms(structure: Structure, topology: Topology) -> Covalent:
+    """Return covalent restraints with the standard targets for the present conformation of the backbone."""
+    bonds, angles = standard_targets(structure, topology.bonds, topology.angles)
+    metal = bonds.kind == BondKind.METAL
+    sigma = np.where(metal, np.minimum(bonds.sigma, METAL_SIGMA), np.maximum(bonds.sigma, BOND_SIGMA_FLOOR))
+    bonds = replace(bonds, sigma=sigma)
+    changed: dict[str, Any] = {"bonds": bonds, "angles": angles}
+    return covalent_restraints(replace(topology, **changed))

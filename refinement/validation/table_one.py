@@ -1,0 +1,187 @@
+"""Table 1: every metric of one model against one map, with a reason for each that is missing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from refinement.restraints.library import load_monomer_library
+from refinement.restraints.topology import build_topology
+from refinement.validation.atom_inclusion import atom_inclusion
+from refinement.validation.cbeta import cbeta_deviations
+from refinement.validation.clashscore import clashscore
+from refinement.validation.correlation import correlations
+from refinement.validation.geometry import covalent_geometry
+from refinement.validation.map_statistics import map_statistics
+from refinement.validation.molprobity import molprobity_score
+from refinement.validation.nonbonded_distance import min_nonbonded_distance
+from refinement.validation.omega import omega
+from refinement.validation.qscore import q_scores
+from refinement.validation.ramachandran import ramachandran
+from refinement.validation.registry import BY_KEY, MASKED_TWINS
+from refinement.validation.rotamers import rotamers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    import gemmi
+    from numpy.typing import NDArray
+
+    from refinement.maps.density import Density
+    from refinement.structure import Structure
+
+
+class Measured(Protocol):
+    """What a metric module returns."""
+
+    def summary(self) -> dict[str, float | None]:
+        """Return numbers by metric key."""
+
+    def reasons(self) -> dict[str, str]:
+        """Return the reason code of each missing number."""
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return per-residue columns, each of shape (n_residues,)."""
+
+
+@dataclass(slots=True)
+class Validation:
+    """Table 1 of one model.
+
+    Attributes
+    ----------
+    metrics : dict[str, float | None]
+        Every key of the registry.
+    reasons : dict[str, str]
+        Reason code of each key without a value.
+    residues : dict[str, NDArray]
+        Per-residue columns, aligned with the residue table of the model.
+    curves : dict
+        Curves by name.
+    chains : dict[str, float]
+        CC of each chain.
+    timings_s : dict[str, float]
+        Seconds of each step.
+    """
+
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    residues: dict[str, NDArray[Any]] = field(default_factory=dict)
+    curves: dict[str, Any] = field(default_factory=dict)
+    chains: dict[str, float] = field(default_factory=dict)
+    timings_s: dict[str, float] = field(default_factory=dict)
+
+
+def validate(
+    structure: Structure,
+    density: Density,
+    *,
+    resolution: float,
+    contour: float | None = None,
+    half_maps: Sequence[Density] = (),
+    libraries: Sequence[Path] = (),
+    library: gemmi.MonLib | None = None,
+    progress: Callable[[str, float], None] | None = None,
+) -> Validation:
+    """Compute Table 1.
+
+    Parameters
+    ----------
+    structure : Structure
+        The model, as it is (hydrogens included).
+    density : Density
+        The primary map.
+    resolution : float
+        Consensus resolution in Å.
+    contour : float or None
+        Recommended contour level.
+    half_maps : sequence of Density
+        The two half-maps, if there are any.
+    libraries : sequence of Path
+        Restraint dictionaries of the user.
+    library : gemmi.MonLib, optional
+        A library that is already loaded, instead of `libraries`.
+    progress : callable, optional
+        Called with what is being done and the fraction that is done.
+
+    Raises
+    ------
+    RestraintError
+        If a compound has no dictionary.
+    """
+    if library is None:
+        library = load_monomer_library(np.unique(structure.residues.compound).tolist(), libraries)
+    table = Validation()
+    started = time.perf_counter()
+    topology = build_topology(structure, library)
+    table.timings_s["topology"] = round(time.perf_counter() - started, 4)
+    steps: list[tuple[str, Callable[[], Measured]]] = [
+        ("map statistics", lambda: map_statistics(density)),
+        ("Ramachandran", lambda: ramachandran(structure)),
+        ("rotamers", lambda: rotamers(structure)),
+        ("Cβ", lambda: cbeta_deviations(structure)),
+        ("peptides", lambda: omega(structure)),
+        ("bonds and angles", lambda: covalent_geometry(structure, topology)),
+        ("contacts", lambda: clashscore(structure, library)),
+        ("nonbonded distances", lambda: min_nonbonded_distance(structure, library)),
+        ("correlation", lambda: correlations(structure, density, resolution)),
+        ("Q-score", lambda: q_scores(structure, density)),
+        ("atom inclusion", lambda: atom_inclusion(structure, density, contour)),
+    ]
+    for number, (name, step) in enumerate(steps):
+        if progress is not None:
+            progress(name, number / len(steps))
+        started = time.perf_counter()
+        result = step()
+        table.metrics.update(_of(result, "summary"))
+        table.reasons.update(_of(result, "reasons"))
+        table.residues.update(_of(result, "columns" if hasattr(result, "columns") else "residues"))
+        _take_extras(table, result)
+        table.timings_s[name] = round(time.perf_counter() - started, 4)
+    table.metrics["resolution"] = resolution
+    table.residues["b_iso"] = mean_b(structure)
+    _add_molprobity_score(table)
+    _explain_missing(table, has_half_maps=len(half_maps) == 2)
+    return table
+
+
+def _of(result: Any, name: str) -> dict[str, Any]:
+    value = getattr(result, name, {})
+    return value() if callable(value) else value
+
+
+def mean_b(structure: Structure) -> NDArray[np.float32]:
+    """Return the mean B (Å²) of each residue's atoms that aren't hydrogen, NaN where there is none."""
+    heavy = ~structure.is_hydrogen
+    count = np.bincount(structure.residue[heavy], minlength=len(structure.residues))
+    total = np.bincount(structure.residue[heavy], weights=structure.b_iso[heavy], minlength=len(structure.residues))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (total / count).astype(np.float32)
+
+
+def _take_extras(table: Validation, result: Any) -> None:
+    """Take what only some metrics have: chain values and curves."""
+    table.chains.update(getattr(result, "chains", {}))
+    curve = getattr(result, "curve", None)
+    if curve is not None and len(curve[0]):
+        table.curves["atom_inclusion"] = {"level": list(curve[0]), "fraction": list(curve[1])}
+
+
+def _add_molprobity_score(table: Validation) -> None:
+    parts = [table.metrics.get(key) for key in ("clashscore", "rotamer_outliers", "rama_favored")]
+    table.metrics["molprobity_score"] = molprobity_score(*parts)
+    if table.metrics["molprobity_score"] is None:
+        table.reasons["molprobity_score"] = "component_missing"
+
+
+def _explain_missing(table: Validation, *, has_half_maps: bool) -> None:
+    """Give every key of the registry a value or a reason."""
+    needs_halves = {"d_fsc", "d_fsc_masked", "fsc_work", "fsc_free", "fsc_gap"}
+    for key in [*BY_KEY, *(f"{key}_masked" for key in sorted(MASKED_TWINS))]:
+        if table.metrics.setdefault(key, None) is None:
+            missing_halves = key in needs_halves and not has_half_maps
+            table.reasons.setdefault(key, "no_half_maps" if missing_halves else "not_computed")
