@@ -30,7 +30,7 @@ MIN_RATE = 1.25
 """Coarsest grid for summing atoms, as Nyquist frequency over 1/d_min; beyond it the blur costs too many digits."""
 FINE_RATE = 1.5
 """The same for a grid that is made for the purpose."""
-TAIL = 1e-4
+TAIL = 3e-5
 """Atoms are summed out to where they have fallen to this fraction of their height."""
 B_RANGE = (-100.0, 2000.0)
 """B factors beyond these (Å²) are taken as these: such an atom is invisible anyway, but would be summed over the whole box."""
@@ -91,14 +91,12 @@ def model_map_of(
 ) -> NDArray[np.float32]:
     """Return the map of atoms given as arrays: positions (n, 3) in Å, B factors (n,) in Å²; see `model_map`."""
     cell, dims = density.cell, density.dims
-    summed_on = _grid_for(dims, density, d_min)
-    lengths = np.array([cell.a, cell.b, cell.c])
-    step = float((lengths / summed_on).max())
+    # the grid holds no finer terms, so a finer limit would only make the sum larger
+    d_min = max(d_min, float(density.voxel.min()))
+    summed_on = grid_for(dims, density, d_min)
     a, b = scattering_factors(elements)
     b_iso = np.clip(b_iso, *B_RANGE)
-    # a term at 1/d_min meets the alias from 1/step − 1/d_min
-    needed = 4.0 * ALIAS_LOG * step**2 / (1.0 - 2.0 * step / d_min)
-    blur = max(0.0, needed - float(b_iso.min(initial=B_RANGE[1])))
+    blur = blur_for(summed_on, cell, d_min, float(b_iso.min(initial=B_RANGE[1])))
     spread = b + b_iso[:, None] + blur
     height = occupancy[:, None] * a * (4.0 * math.pi / spread) ** 1.5
     fall = 4.0 * math.pi**2 / spread
@@ -106,7 +104,7 @@ def model_map_of(
     grid = (positions - density.corner) @ grid_matrix.T
     total = np.zeros(summed_on, dtype=np.float32)
     step_matrix = np.array(cell.orth.mat.tolist()) / np.array(summed_on)
-    _sum_atoms(total, grid, height, fall, step_matrix, np.linalg.norm(grid_matrix, axis=1))
+    sum_atoms(total, grid, height, fall, step_matrix, np.linalg.norm(grid_matrix, axis=1))
     coefficients = fft.rfftn(total, overwrite_x=True)
     del total
     if summed_on != dims:
@@ -115,8 +113,17 @@ def model_map_of(
     return np.ascontiguousarray(fft.irfftn(coefficients, s=dims, overwrite_x=True), dtype=np.float32)
 
 
-def _grid_for(dims: tuple[int, int, int], density: Density, d_min: float) -> tuple[int, int, int]:
-    """Return the map's own grid where it is fine enough, else a finer one over the same cell."""
+def blur_for(dims: tuple[int, int, int], cell: gemmi.UnitCell, d_min: float, b_min: float) -> float:
+    """Return what must be added to every B (Å²) so that sums on a grid have no aliases.
+
+    A term at 1/d_min meets the alias of the one at 1/step − 1/d_min, which the blur has to damp.
+    """
+    step = float((np.array([cell.a, cell.b, cell.c]) / dims).max())
+    return max(0.0, 4.0 * ALIAS_LOG * step**2 / (1.0 - 2.0 * step / d_min) - b_min)
+
+
+def grid_for(dims: tuple[int, int, int], density: Density, d_min: float) -> tuple[int, int, int]:
+    """Return the grid to sum atoms on: the map's own where it is fine enough, else a finer one over the same cell."""
     if float(density.voxel.max()) <= d_min / (2.0 * MIN_RATE):
         return dims
     lengths = density.voxel * np.array(dims)
@@ -128,7 +135,7 @@ def _grid_for(dims: tuple[int, int, int], density: Density, d_min: float) -> tup
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sum_atoms(
+def sum_atoms(
     total: NDArray[np.float32],
     grid: NDArray[np.float64],
     height: NDArray[np.float64],
@@ -146,7 +153,7 @@ def _sum_atoms(
         u, v, w = grid[n, 0], grid[n, 1], grid[n, 2]
         if not (abs(u) < 1e8 and abs(v) < 1e8 and abs(w) < 1e8):
             continue
-        spacing = _tabulate(height[n], fall[n], table)
+        spacing = tabulate(height[n], fall[n], table)
         far2 = spacing * TABLE
         far = math.sqrt(far2)
         scale = 1.0 / spacing
@@ -167,7 +174,7 @@ def _sum_atoms(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _tabulate(height: NDArray[np.float64], fall: NDArray[np.float64], table: NDArray[np.float64]) -> float:
+def tabulate(height: NDArray[np.float64], fall: NDArray[np.float64], table: NDArray[np.float64]) -> float:
     """Fill `table` with the atom's profile out to where it ends; return the step in r² (Å²)."""
     top = 0.0
     slowest = fall[0]

@@ -15,10 +15,7 @@ from numba import njit
 from scipy import fft
 
 from refinement.maps.fourier import cut, on_grid
-from refinement.maps.scattering import ALIAS_LOG, TABLE, scattering_factors
-from refinement.maps.scattering import _grid_for as grid_for
-from refinement.maps.scattering import _sum_atoms as sum_atoms
-from refinement.maps.scattering import _tabulate as tabulate
+from refinement.maps.scattering import TABLE, blur_for, grid_for, scattering_factors, sum_atoms, tabulate
 
 if TYPE_CHECKING:
     import gemmi
@@ -59,9 +56,7 @@ class SummationGrid:
         """Make the grid for maps like `density`, of atoms whose B is never below `b_floor` (Å²)."""
         fine = grid_for(density.dims, density, d_min)
         cell = density.cell
-        step = float((np.array([cell.a, cell.b, cell.c]) / fine).max())
-        blur = max(0.0, 4.0 * ALIAS_LOG * step**2 / (1.0 - 2.0 * step / d_min) - b_floor)
-        return cls(density.dims, fine, cell, density.corner, d_min, blur)
+        return cls(density.dims, fine, cell, density.corner, d_min, blur_for(fine, cell, d_min, b_floor))
 
     def coefficients(
         self,

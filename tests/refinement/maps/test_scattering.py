@@ -116,6 +116,12 @@ def test_senseless_b_factors_cost_neither_time_nor_the_map() -> None:
     assert np.isfinite(found).all()
 
 
+def test_a_resolution_that_the_grid_cannot_hold_costs_nothing() -> None:
+    positions, elements, b_iso, occupancy = atoms()
+    found = model_map_of(positions, elements, b_iso, occupancy, density=box((24, 27, 30)), d_min=1e-3)
+    np.testing.assert_allclose(found, summed_directly(box((24, 27, 30)), 0.4), atol=0.05 * found.std())
+
+
 def test_no_atoms_give_an_empty_map() -> None:
     none = np.zeros(0)
     found = model_map_of(none.reshape(0, 3), np.zeros(0, np.uint8), none, none, density=box((12, 13, 14)), d_min=5.0)

@@ -99,8 +99,9 @@ def test_scale_offset_and_frame_change_nothing(model: Structure, density: Densit
     here = correlations(model, density, RESOLUTION)
     there = correlations(model.moved(model.positions + shift), elsewhere, RESOLUTION)
     for key, value in here.summary.items():
-        assert there.summary[key] == pytest.approx(value, abs=1e-5)
-    np.testing.assert_allclose(there.residues["cc"], here.residues["cc"], atol=1e-5)
+        # a grid point at the very limit of a sphere or of a rank may fall on the other side
+        assert there.summary[key] == pytest.approx(value, abs=2e-4)
+    np.testing.assert_allclose(there.residues["cc"], here.residues["cc"], atol=2e-4)
 
 
 def test_the_right_place_fits_better_than_a_wrong_one(model: Structure, density: Density) -> None:
