@@ -14,6 +14,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from refinement.errors import RestraintError
+from refinement.geometry import angles
 from refinement.restraints import gather
 from refinement.restraints.arrays import Angles, BondKind, Bonds, Chiralities, Planes, TorsionKind, Torsions
 from refinement.restraints.graph import Exclusions, Neighbours, exclusions, neighbours
@@ -42,6 +43,9 @@ __all__ = [
 AD_HOC_SIGMA = 0.05
 """Å; ties atoms without a dictionary entry to their neighbours."""
 AD_HOC_MARGIN = 0.3
+AD_HOC_ANGLES = (105.0, 125.0)
+"""Degrees; range of the targets at bonds between residues that no dictionary describes."""
+AD_HOC_ANGLE_SIGMA = 5.0
 MISMATCH_SHARE = 0.5
 """A ligand of which a larger share of atoms is unknown to its dictionary is refused."""
 
@@ -128,7 +132,7 @@ def build_topology(structure: Structure, library: gemmi.MonLib) -> Topology:
     bonded = neighbours(len(structure), bonds.atoms)
     return Topology(
         bonds=bonds,
-        angles=gather.angles(topo),
+        angles=_with_link_angles(gather.angles(topo), bonds, bonded, structure),
         torsions=gather.torsions(topo, structure),
         chiralities=gather.chiralities(topo),
         planes=gather.planes(topo),
@@ -220,6 +224,32 @@ def _tie_unknown(known: Bonds, unrestrained: NDArray[np.bool_], structure: Struc
         np.concatenate([known.target, np.clip(length, typical - 0.1, typical + 0.1)]),
         np.concatenate([known.sigma, np.full(len(pairs), AD_HOC_SIGMA)]),
         np.concatenate([known.kind, np.full(len(pairs), BondKind.AD_HOC, dtype=np.uint8)]),
+    )
+
+
+def _with_link_angles(known: Angles, bonds: Bonds, bonded: Neighbours, structure: Structure) -> Angles:
+    """Add loose angles at the ends of links and tied atoms for which the dictionaries give none."""
+    loose = bonds.atoms[np.isin(bonds.kind, (BondKind.LINK, BondKind.AD_HOC))]
+    if not len(loose):
+        return known
+    near = known.atoms[np.isin(known.atoms[:, 1], loose)].tolist()
+    described = {(apex, end) for one, apex, two in near for end in (one, two)}
+    added = [
+        (min(end, other), apex, max(end, other))
+        for pair in loose.tolist()
+        for apex, end in (pair, pair[::-1])
+        if (apex, end) not in described
+        for other in bonded.of(apex).tolist()
+        if other != end and structure.altloc[other] in ("", structure.altloc[end], structure.altloc[apex])
+    ]
+    if not added:
+        return known
+    atoms = np.array(sorted(set(added)), dtype=np.int32)
+    target = np.clip(angles(structure.positions, *atoms.T), *AD_HOC_ANGLES)
+    return Angles(
+        np.concatenate([known.atoms, atoms]),
+        np.concatenate([known.target, target]),
+        np.concatenate([known.sigma, np.full(len(atoms), AD_HOC_ANGLE_SIGMA)]),
     )
 
 

@@ -317,6 +317,9 @@ def test_covalent_ligand_without_a_known_link_is_found_but_an_overlap_is_not(bui
     links = topology.bonds.atoms[topology.bonds.kind == BondKind.LINK]
     assert named(structure, links) == {frozenset({"1:SG", "1:C2"})}
     assert set(structure.residues.chain[structure.residue[links.ravel()]]) == {"A", "C"}
+    held = named(structure, topology.angles.atoms[np.isin(topology.angles.atoms, links).sum(axis=1) == 2])
+    for triple in ("1:CB 1:SG 1:C2", "1:SG 1:C2 1:N1", "1:SG 1:C2 1:N3"):
+        assert frozenset(triple.split()) in held
 
 
 def test_metal_coordination_is_weak_and_excluded_from_contacts(builder, topology_of: TopologyOf) -> None:
@@ -349,6 +352,27 @@ def test_zinc_between_near_sulphurs_prevents_a_disulfide(builder, topology_of: T
     topology = topology_of(builder.finish())
     assert (topology.bonds.kind == BondKind.DISULFIDE).sum() == 0
     assert (topology.bonds.kind == BondKind.METAL).sum() == 2
+
+
+@pytest.mark.parametrize(("distance", "numbers", "linked"), [(1.6, (1, 2), True), (3.0, (1, 2), True), (3.0, (1, 4), False)])
+def test_nucleotides_are_linked_like_peptides(
+    builder, topology_of: TopologyOf, distance: float, numbers: tuple[int, int], linked: bool
+) -> None:
+    first = builder.compound_coordinates("G", leave=("OP3",))
+    second = builder.compound_coordinates("A", leave=("OP3",))
+    outwards = first["O3'"] - first["C3'"] + first["O3'"] - np.mean(list(first.values()), axis=0)
+    outwards /= np.linalg.norm(outwards)
+    rotation = rotation_onto(np.mean(list(second.values()), axis=0) - second["P"], outwards)
+    builder.residue("A", numbers[0], "G", first)
+    start = first["O3'"] + distance * outwards
+    builder.residue("A", numbers[1], "A", {name: start + rotation @ (x - second["P"]) for name, x in second.items()})
+    structure = builder.finish()
+    topology = topology_of(structure)
+    polymer = topology.bonds.kind == BondKind.POLYMER
+    assert polymer.sum() == int(linked)
+    if linked:
+        assert {str(name) for name in structure.names[topology.bonds.atoms[polymer][0]]} == {"O3'", "P"}
+        assert topology.bonds.target[polymer][0] == pytest.approx(1.607, abs=0.01)
 
 
 def test_nucleotide_keeps_the_pucker_it_has(builder, topology_of: TopologyOf) -> None:
