@@ -13,7 +13,7 @@ import gemmi
 import numpy as np
 
 from curation.findings import Code, note, warn
-from curation.operators import symmetry_operators
+from curation.operators import AssemblyError, symmetry_operators
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,7 +130,13 @@ def expand(structure: gemmi.Structure, operators: Sequence[Operator]) -> gemmi.S
 
 
 def assembled_block(block: gemmi.cif.Block, assembled: Assembled) -> gemmi.cif.Block:
-    """Return the mmCIF block of the assembled model; metadata of the deposited file are kept."""
+    """Return the mmCIF block of the assembled model; metadata of the deposited file are kept.
+
+    Raises
+    ------
+    AssemblyError
+        If the file's own tables are damaged.
+    """
     if not assembled.expanded:
         return block
     groups = gemmi.MmcifOutputGroups(False)
@@ -138,7 +144,11 @@ def assembled_block(block: gemmi.cif.Block, assembled: Assembled) -> gemmi.cif.B
         setattr(groups, name, True)
     for category in STALE:
         _erase(block, category)
-    assembled.structure.update_mmcif_block(block, groups)
+    try:
+        assembled.structure.update_mmcif_block(block, groups)
+    except (RuntimeError, ValueError) as fault:
+        message = f"the tables of the file can't take its copies: {str(fault).rstrip('.')}"
+        raise AssemblyError(message) from fault
     return block
 
 

@@ -252,12 +252,14 @@ class _Curation:
         self.say("generating the assembly", fraction)
         source = f"{self.facts.pair.pdb_id}.cif.gz"
         try:
-            self.assembled = assemble(self.structure.source, self.block, self.facts.map)
+            assembled = assemble(self.structure.source, self.block, self.facts.map)
+            block = assembled_block(self.block, assembled)
         except AssemblyError as fault:
             self.note_problem(source, ModelError("assembly_invalid", f"The assembly of {source} makes no sense: {fault}."))
             return
         self.say("writing the curated model", fraction + 0.1)
-        _write_model(assembled_block(self.block, self.assembled), self.workdir / MODEL_FILE)
+        _write_model(block, self.workdir / MODEL_FILE)
+        self.assembled = assembled
 
     def answer(self) -> Curated:
         """Put the outcome together."""

@@ -95,8 +95,9 @@ def expand_expression(text: str, *, skipped: frozenset[str] = FRAME_IDS) -> list
         If it can't be understood or means more than `MAX_COPIES` products.
     """
     text = "".join(text.split())
-    groups = re.findall(r"\(([^()]*)\)", text) if "(" in text else [text]
-    if not groups or ("(" in text and re.sub(r"\([^()]*\)", "", text)):
+    bracketed = "(" in text or ")" in text
+    groups = re.findall(r"\(([^()]*)\)", text) if bracketed else [text]
+    if not groups or (bracketed and re.sub(r"\([^()]*\)", "", text)):
         message = f"the operator expression {text[:60]!r} can't be understood"
         raise AssemblyError(message)
     factors: list[list[str]] = []

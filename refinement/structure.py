@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_MODEL_BYTES = 4 << 30
 """Largest unpacked model file that is read; a ribosome is 30 MB, the largest capsid about 1 GB."""
+FLAT_DEUTERIUM = 119
+"""Code of deuterium in gemmi's flat arrays, behind those of the elements."""
 
 
 class ResidueKind(IntEnum):
@@ -189,7 +191,7 @@ def from_gemmi(source: gemmi.Structure, *, name: str = "model") -> Structure:
     residues, residue_of_atom = _residue_table(source[0])
     letters = flat.altlocs.astype(np.uint8).reshape(-1, 1)
     elements = flat.elements.astype(np.uint8)
-    elements[elements == gemmi.Element("D").atomic_number] = 1
+    elements[elements == FLAT_DEUTERIUM] = 1
     structure = Structure(
         positions=np.array(flat.pos, dtype=np.float64),
         elements=elements,

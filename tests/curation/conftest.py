@@ -44,7 +44,8 @@ HEADER = """<?xml version="1.0" encoding="UTF-8"?>
       <alpha units="deg">90</alpha><beta units="deg">90</beta><gamma units="deg">90</gamma></cell>
     <axis_order><fast>X</fast><medium>Y</medium><slow>Z</slow></axis_order>
     <pixel_spacing><x units="Å">{voxel}</x><y units="Å">{voxel}</y><z units="Å">{voxel}</z></pixel_spacing>
-    <contour_list><contour primary="false"><level>9</level></contour><contour primary="true"><level>0.5</level></contour></contour_list>
+    <contour_list>
+      <contour primary="false"><level>9</level></contour><contour primary="true"><level>0.5</level></contour></contour_list>
   </map>
   <interpretation>{halves}</interpretation>
 </emd>

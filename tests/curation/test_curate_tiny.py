@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ def test_good_pair_passes_with_its_facts(tiny: Any, tmp_path: Path) -> None:
     assert facts["dates"]["map"] == {"map_release": "2026-01-07"}
     assert len(facts["files"]) == 5
     assert seen[-1] == ("curate", "done", 1.0)
-    assert all(a[2] <= b[2] for a, b in zip(seen, seen[1:], strict=False))
+    assert all(a[2] <= b[2] for a, b in itertools.pairwise(seen))
 
 
 def test_curated_model_keeps_coordinates_and_metadata(tiny: Any, tmp_path: Path) -> None:

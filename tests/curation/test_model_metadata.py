@@ -176,7 +176,7 @@ def test_inside_a_monoclinic_box() -> None:
     grid = Grid("m", (10, 10, 10), (0, 0, 0), (0, 0, 0), (1, 1, 1), cell, (0, 0, 0), (1, 2, 3), 1, 2)
     corners = np.array([[0, 0, 0], [9, 9, 9]])
     orth = np.array(gemmi.UnitCell(*cell).orth.mat.tolist()) / 10
-    assert grid.inside((corners + [[0.01], [-0.01]]) @ orth.T).tolist() == [True, True]
+    assert grid.inside((corners + np.array([[0.01], [-0.01]])) @ orth.T).tolist() == [True, True]
     assert not grid.inside(np.array([[9.5, 5.0, 8.0]])).any()
 
 
