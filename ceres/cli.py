@@ -172,7 +172,10 @@ def _add_pair(command: argparse.ArgumentParser) -> None:
     command.add_argument("pdb_id", metavar="PDB_ID", help="such as 6udk")
     command.add_argument("emdb_id", metavar="EMDB_ID", help="such as EMD-20740")
     command.add_argument(
-        "--archive", default=os.environ.get("CERES_ARCHIVE") or None, metavar="URL_OR_DIR", help="default: the public archives"
+        "--archive",
+        default=os.environ.get("CERES_ARCHIVE") or "public",
+        metavar="URL_OR_DIR",
+        help="where pdb/ and emdb/ are (default: the public archives)",
     )
     command.add_argument("--cache", type=Path, default=_default_cache(), metavar="DIR", help="where downloads are kept")
     command.add_argument("--strict", action="store_true", help="apply the exclusion rules literally, as in 2020")
@@ -292,7 +295,8 @@ def _curated(options: argparse.Namespace, workdir: Path, terminal: Terminal) -> 
     from curation.identifiers import Pair, normalise_emdb_id, normalise_pdb_id
 
     pair = Pair(emdb_id=normalise_emdb_id(options.emdb_id), pdb_id=normalise_pdb_id(options.pdb_id))
-    with Archive(options.archive, options.cache) as archive, terminal.progress() as progress:
+    root = None if options.archive == "public" else options.archive
+    with Archive(root, options.cache) as archive, terminal.progress() as progress:
         curated = curate(pair, archive, workdir, strict=options.strict, libraries=options.libraries, progress=progress)
     terminal.curated(curated, f"{pair.pdb_id} · {pair.emdb_id}")
     return curated
