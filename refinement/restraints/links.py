@@ -73,13 +73,13 @@ def add_links(model: gemmi.Structure, structure: Structure, library: gemmi.MonLi
         declaration.add(i, j, gemmi.ConnectionType.Disulf)
     for i, j, link_id in stretched_links(structure):
         declaration.add(i, j, gemmi.ConnectionType.Covale, link_id)
-    if not structure.residues.polymer.all():
+    if (structure.residues.kind == ResidueKind.LIGAND).any():
         for i, j in _library_links(model, structure, library):
             declaration.add(i, j, gemmi.ConnectionType.Covale)
         for i, j in covalent_ligands(structure):
             declaration.add(i, j, gemmi.ConnectionType.Covale)
-        for i, j in metals:
-            declaration.add(i, j, gemmi.ConnectionType.MetalC)
+    for i, j in metals:
+        declaration.add(i, j, gemmi.ConnectionType.MetalC)
 
 
 def covalent_sum(elements: NDArray[np.uint8], pairs: NDArray[np.int32]) -> NDArray[np.float64]:
