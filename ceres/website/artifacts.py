@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.core.files.storage import storages
-from django.http import FileResponse, HttpRequest
+from django.http import FileResponse
 from django.urls import reverse
+from django.utils.cache import get_conditional_response
 
 from ceres.models import Artifact, ArtifactKind
 
 if TYPE_CHECKING:
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
     from ceres.website.queries import EntryPage
 
 DESCRIPTIONS: dict[str, str] = {
@@ -79,14 +83,18 @@ def _suffix(name: str) -> str:
     return name[name.rfind(".") :] if "." in name else ""
 
 
-def send(request: HttpRequest, artifact: Artifact, name: str) -> FileResponse:
-    """Return a response that streams an artifact under the file name `name`.
+def send(request: HttpRequest, artifact: Artifact, name: str) -> HttpResponseBase:
+    """Return a response that streams an artifact under the file name `name`, or "not modified".
 
     Raises
     ------
     FileNotFoundError
         If the file isn't in the artifact storage.
     """
+    tag = f'"{artifact.sha256}"'
+    unchanged = get_conditional_response(request, etag=tag)
+    if unchanged is not None:
+        return unchanged
     suffix = _suffix(artifact.file_name)
     response = FileResponse(
         storages["artifacts"].open(artifact.storage_key),
@@ -95,7 +103,7 @@ def send(request: HttpRequest, artifact: Artifact, name: str) -> FileResponse:
         content_type=CONTENT_TYPES.get(suffix, "application/octet-stream"),
     )
     response.headers["Content-Length"] = str(artifact.size)
-    response.headers["ETag"] = f'"{artifact.sha256}"'
+    response.headers["ETag"] = tag
     response.headers["Cache-Control"] = f"public, max-age={YEAR}, immutable"
     if suffix in {".gz", ".parquet"}:
         # already compressed: GZipMiddleware would pack it again and take its length away

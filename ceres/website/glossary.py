@@ -49,12 +49,10 @@ def metric_groups() -> list[tuple[str, str, list[Term]]]:
 def _term(metric: Metric) -> Term:
     notes = [DIRECTIONS[metric.better]]
     if metric.better is not Better.INFO:
-        tolerance = formats.number(metric.tolerance, metric.digits if metric.tolerance >= 10**-metric.digits else 3)
-        notes.append(f"Changes up to {tolerance}{_unit(metric)} count as none.")
+        notes.append(f"Changes up to {metric.tolerance:g}{_unit(metric)} count as none.")
     if metric.good is not None and metric.poor is not None:
-        good, poor = (formats.number(limit, metric.digits) for limit in (metric.good, metric.poor))
         sides = ("at least", "at most") if metric.better is Better.HIGHER else ("at most", "at least")
-        notes.append(f"Good: {sides[0]} {good}{_unit(metric)}; poor: {sides[1]} {poor}{_unit(metric)}.")
+        notes.append(f"Good: {sides[0]} {metric.good:g}{_unit(metric)}; poor: {sides[1]} {metric.poor:g}{_unit(metric)}.")
     return Term(metric.key, metric.label, metric.about, " ".join(notes))
 
 

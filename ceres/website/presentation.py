@@ -33,6 +33,7 @@ MOST_LIGANDS = 12
 class Notice:
     """A finding of curation."""
 
+    code: str
     severity: str
     label: str
     title: str
@@ -66,6 +67,7 @@ def notices_of(page: EntryPage) -> list[Notice]:
     known = {code.value for code in GLOSSARY}
     return [
         Notice(
+            code=row["code"],
             severity=row["severity"],
             label=SEVERITIES.get(row["severity"], formats.spelled(row["severity"])),
             title=formats.spelled(row["code"]),
@@ -186,7 +188,7 @@ def _inputs(inputs: Mapping[str, Any]) -> list[Fact]:
     for role, value in inputs.items():
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, dict):
-                said = [str(item.get("name", "")), formats.file_size(item["size"]) if isinstance(item.get("size"), int) else ""]
+                said = [str(item.get("name", "")), formats.file_size(item["bytes"]) if isinstance(item.get("bytes"), int) else ""]
                 rows.append(Fact(formats.spelled(role), ", ".join(filter(None, said)), checksum=str(item.get("sha256", ""))))
             elif item not in (None, ""):
                 rows.append(Fact(formats.spelled(role), str(item)))

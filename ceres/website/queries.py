@@ -174,7 +174,7 @@ class EntryPage:
 def excluded_by_reason(run: str) -> list[dict[str, Any]]:
     """Return counts of refused and failed jobs by state and code, the most frequent first."""
     rows = jobs_of(run).filter(state__in=WITHOUT_RESULT).order_by().values("state", "code").annotate(count=Count("id"))
-    return sorted(rows, key=lambda row: (-row["count"], row["state"], row["code"]))
+    return sorted(map(dict, rows), key=lambda row: (-row["count"], row["state"], row["code"]))
 
 
 def excluded_jobs(run: str, code: str) -> JobQuerySet:

@@ -3,25 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from django.core.files.storage import storages
 
-from ceres.website import formats
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ceres.models import Artifact
 
+STATES = ("initial", "refined")
 IDENTITY = ("state", "chain", "number", "insertion_code", "compound")
 WATERS = ("HOH", "DOD")
-LABELS: dict[str, str] = {"cc": "CC", "q_score": "Q-score", "b_iso": "B factor", "atom_inclusion": "Atom inclusion"}
-"""Names of the columns that can be drawn along the chain, the most asked for first."""
+SERIES: dict[str, str] = {
+    "cc": "CC",
+    "q_score": "Q-score",
+    "b_iso": "B factor, Å²",
+    "shift": "Shift, Å",
+    "atom_inclusion": "Atom inclusion",
+    "rama_score": "Ramachandran score",
+    "rotamer_score": "Rotamer score",
+    "cbeta_deviation": "Cβ deviation, Å",
+    "n_clashes": "Clashes",
+    "bond_z_max": "Worst bond, σ",
+    "angle_z_max": "Worst angle, σ",
+}
+"""Columns that can be drawn along the chain, the most asked for first."""
+
+OUTLIER_REGION = 0
+CBETA_LIMIT = 0.25
+CIS, TRANS = 30.0, 150.0
+WORST_GEOMETRY = 6.0
+"""Bonds and angles further from their target, in standard deviations, are worth a look."""
+
+FLAGS: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
+    "rama_region": ("Ramachandran", lambda region: region == OUTLIER_REGION),
+    "rotamer_region": ("rotamer", lambda region: region == OUTLIER_REGION),
+    "cbeta_deviation": ("Cβ", lambda deviation: deviation >= CBETA_LIMIT),
+    "omega": ("twisted peptide", lambda omega: (np.abs(omega) >= CIS) & (np.abs(omega) <= TRANS)),
+    "n_clashes": ("clash", lambda clashes: clashes > 0),
+    "bond_z_max": ("bond length", lambda sigmas: sigmas > WORST_GEOMETRY),
+    "angle_z_max": ("bond angle", lambda sigmas: sigmas > WORST_GEOMETRY),
+}
+"""Columns that mark outliers: name for people, and which values do. NaN never does."""
 
 MOST_OUTLIERS = 60
-FLAG_VALUE = "outlier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,23 +89,23 @@ class ResidueTable:
             return cls.read(file, chain)
 
     @classmethod
-    def read(cls, file: BinaryIO, chain: str | None = None) -> ResidueTable:
+    def read(cls, file: IO[bytes], chain: str | None = None) -> ResidueTable:
         """Read an open Parquet file."""
         return cls(pq.read_table(file, filters=None if chain is None else [("chain", "=", chain)]))
 
     @property
     def series(self) -> dict[str, str]:
         """Columns that can be drawn and their names."""
-        numeric = [field.name for field in self._table.schema if pa.types.is_floating(field.type) and field.name not in IDENTITY]
-        known = [name for name in LABELS if name in numeric]
-        return {name: LABELS.get(name, formats.spelled(name)) for name in [*known, *(n for n in numeric if n not in LABELS)]}
+        return {name: label for name, label in SERIES.items() if name in self._table.column_names}
 
     @property
     def flags(self) -> dict[str, str]:
         """Columns that mark outliers and their names."""
-        return {
-            field.name: formats.spelled(field.name).removesuffix(" outlier") for field in self._table.schema if _is_flag(field)
-        }
+        return {name: label for name, (label, _) in FLAGS.items() if name in self._table.column_names}
+
+    def _marked(self) -> dict[str, np.ndarray]:
+        """Return which rows each flag marks."""
+        return {name: FLAGS[name][1](self._table[name].to_numpy().astype(float)) for name in self.flags}
 
     def chains(self) -> list[dict[str, Any]]:
         """Chains in their order, each with its count of residues in the deposited model (or the refined one)."""
@@ -87,63 +117,42 @@ class ResidueTable:
 
     def chain(self) -> dict[str, Any]:
         """Return the residues of the table with both states side by side, for the track."""
-        series, flags = list(self.series), list(self.flags)
-        places: dict[tuple[int, str, str], int] = {}
-        rows = self._table.to_pylist()
+        rows = self._table.select(list(IDENTITY)).to_pylist()
+        places: dict[tuple[str, str], int] = {}
         for row in rows:
-            places.setdefault((row["number"], row["insertion_code"] or "", row["compound"]), len(places))
+            places.setdefault(_place(row), len(places))
         values: dict[str, dict[str, list[float | None]]] = {
-            name: {"initial": [None] * len(places), "refined": [None] * len(places)} for name in series
+            name: {state: [None] * len(places) for state in STATES} for name in self.series
         }
-        marked: dict[str, list[list[str]]] = {state: [[] for _ in places] for state in ("initial", "refined")}
-        for row in rows:
-            index = places[row["number"], row["insertion_code"] or "", row["compound"]]
-            for name in series:
-                values[name][row["state"]][index] = _rounded(row[name])
-            marked[row["state"]][index] = [name for name in flags if _flagged(row[name])]
-        return {
-            "number": [f"{number}{insertion}" for number, insertion, _ in places],
-            "compound": [compound for _, _, compound in places],
-            "values": values,
-            "flags": marked,
-        }
+        for name, columns in values.items():
+            for row, value in zip(rows, self._table[name].to_pylist(), strict=True):
+                columns[row["state"]][places[_place(row)]] = _rounded(value)
+        flags: dict[str, list[list[str]]] = {state: [[] for _ in places] for state in STATES}
+        for name, marked in self._marked().items():
+            for index in np.flatnonzero(marked).tolist():
+                flags[rows[index]["state"]][places[_place(rows[index])]].append(name)
+        numbers, compounds = zip(*places, strict=True) if places else ((), ())
+        return {"number": list(numbers), "compound": list(compounds), "values": values, "flags": flags}
 
     def outliers(self, most: int = MOST_OUTLIERS) -> tuple[list[Outlier], int]:
         """Return the flagged residues, those with most flags after refinement first, and how many there are."""
-        flags = self.flags
-        if not flags:
+        marked = self._marked()
+        if not marked:
             return [], 0
-        kept = self._table.select([*IDENTITY, *flags]).filter(_any_flag(self._table, list(flags)))
+        chosen = np.flatnonzero(np.logical_or.reduce(list(marked.values())))
+        rows = self._table.select(list(IDENTITY)).take(chosen).to_pylist()
         found: dict[tuple[str, str, str], dict[str, list[str]]] = {}
-        for row in kept.to_pylist():
-            place = (row["chain"], f"{row['number']}{row['insertion_code'] or ''}", row["compound"])
-            names = [label for name, label in flags.items() if _flagged(row[name])]
-            found.setdefault(place, {"initial": [], "refined": []})[row["state"]] = names
+        for index, row in zip(chosen.tolist(), rows, strict=True):
+            names = [self.flags[name] for name, rows_marked in marked.items() if rows_marked[index]]
+            found.setdefault((row["chain"], *_place(row)), {state: [] for state in STATES})[row["state"]] = names
         made = [Outlier(*place, states["initial"], states["refined"]) for place, states in found.items()]
-        made.sort(key=lambda outlier: -len(outlier.refined))
+        made.sort(key=lambda outlier: (-len(outlier.refined), -len(outlier.initial)))
         return made[:most], len(made)
 
 
-def _is_flag(field: pa.Field) -> bool:
-    if field.name in IDENTITY:
-        return False
-    text = pa.types.is_dictionary(field.type) or pa.types.is_string(field.type)
-    return pa.types.is_boolean(field.type) or text
-
-
-def _flagged(value: Any) -> bool:
-    return value is True or (isinstance(value, str) and value.lower() == FLAG_VALUE)
-
-
-def _any_flag(table: pa.Table, flags: list[str]) -> pa.ChunkedArray:
-    marked = None
-    for name in flags:
-        column = table[name]
-        if not pa.types.is_boolean(column.type):
-            column = pc.equal(pc.utf8_lower(column.cast(pa.string())), FLAG_VALUE)
-        column = pc.fill_null(column, False)  # pyarrow's signature
-        marked = column if marked is None else pc.or_(marked, column)
-    return marked
+def _place(row: dict[str, Any]) -> tuple[str, str]:
+    """Return the number with its insertion code, and the compound."""
+    return f"{row['number']}{(row['insertion_code'] or '').strip()}", row["compound"]
 
 
 def _rounded(value: float | None) -> float | None:

@@ -36,7 +36,7 @@ def chosen_metrics(wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(key for key in HEADLINES if key in named) or PRESETS["overview"]
 
 
-def table_rows(jobs: JobQuerySet, metrics: Iterable[str]) -> QuerySet[Any, dict[str, Any]]:
+def table_rows(jobs: JobQuerySet, metrics: Iterable[str]) -> QuerySet[Any, Any]:
     """Return the jobs as flat rows that hold just the columns of the table."""
     columns: dict[str, Any] = {
         "key": F("entry__key"),

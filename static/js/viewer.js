@@ -7,12 +7,14 @@ const NAMES = { initial: "deposited model", refined: "refined model", map: "map"
 const CALM = matchMedia("(prefers-reduced-motion: reduce)");
 const NEIGHBOURHOOD = 5; // Å
 
+class LoadingError extends Error {}
+
 function script(url) {
   return new Promise((resolve, reject) => {
     const element = document.createElement("script");
     element.src = url;
     element.onload = resolve;
-    element.onerror = () => reject(new Error("The viewer could not be loaded."));
+    element.onerror = () => reject(new LoadingError("The viewer could not be loaded."));
     document.head.append(element);
   });
 }
@@ -47,9 +49,10 @@ class Viewer {
   // Loads everything once; later calls wait for the same promise.
   load() {
     this.loading ??= this.loadAll().catch((error) => {
-      this.say(error.message);
+      this.say(error instanceof LoadingError ? error.message : "The viewer doesn’t work in this browser.");
       this.loading = null;
       this.find("cover").hidden = false;
+      if (!(error instanceof LoadingError)) throw error;
     });
     return this.loading;
   }
@@ -65,7 +68,7 @@ class Viewer {
     this.draw();
     this.setUpLevel();
     this.find("controls").hidden = false;
-    this.stage.autoView(0);
+    this.orient();
     this.stage.signals.clicked.add((picked) => this.picked(picked));
     this.root.dataset.ready = "true";
     this.say("");
@@ -80,7 +83,7 @@ class Viewer {
     try {
       this.components[what] = await this.stage.loadFile(url, { name: what });
     } catch {
-      throw new Error(`The ${NAMES[what]} could not be loaded.`);
+      throw new LoadingError(`The ${NAMES[what]} could not be loaded.`);
     }
   }
 
@@ -108,6 +111,14 @@ class Viewer {
 
   isShown(what) {
     return this.root.querySelector(`[data-show="${what}"]`).checked;
+  }
+
+  // The longest axis of the model lies across the screen.
+  orient() {
+    const component = this.components.refined ?? this.components.initial;
+    const axes = component?.structure.getPrincipalAxes();
+    if (axes) this.stage.animationControls.rotate(axes.getRotationQuaternion(), 0);
+    this.stage.autoView(0);
   }
 
   // The slider counts standard deviations of the whole map above its mean, as the text beside it says.
@@ -159,7 +170,7 @@ class Viewer {
       for (const drawn of component.reprList.filter((each) => each.name === "around")) component.removeRepresentation(drawn);
       const structure = component.structure;
       const near = structure.getAtomSetWithinSelection(new window.NGL.Selection(selection), NEIGHBOURHOOD);
-      if (near.isEmpty()) continue;
+      if (near.isAllClear()) continue;
       component.addRepresentation("licorice", {
         name: "around",
         sele: structure.getAtomSetWithinGroup(near).toSeleString(),

@@ -16,7 +16,8 @@ from ceres.website.presentation import facts_of, notices_of, provenance_of
 from ceres.website.residues import ResidueTable
 
 if TYPE_CHECKING:
-    from django.http import FileResponse, HttpRequest
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
 
     from ceres.website.queries import EntryPage
 
@@ -56,6 +57,7 @@ def _shown(request: HttpRequest, page: EntryPage) -> HttpResponse:
         "facts": facts_of(page.entry),
     }
     if page.result is None:
+        context["notices"] = [notice for notice in context["notices"] if page.job is None or notice.code != page.job.code]
         context["meaning"] = meaning_of(page.job.code) if page.job else ""
         return render(request, "website/entry_without_result.html", context)
     context |= {
@@ -118,7 +120,7 @@ def residues(request: HttpRequest, key: str, run: str) -> JsonResponse:
 
 
 @require_safe
-def file(request: HttpRequest, key: str, run: str, name: str) -> FileResponse:
+def file(request: HttpRequest, key: str, run: str, name: str) -> HttpResponseBase:
     """Send a file of a result; only names that are in the table of files exist."""
     found = [artifact for artifact in _artifact(key, run) if artifact.file_name == name]
     if not found:

@@ -33,7 +33,13 @@ REFINED = {"cc_mask": 0.748, "cc_box": 0.66, "q_score": 0.47, "clashscore": 5.1,
 REASONS = {"fsc_work": "no_half_maps", "fsc_free": "no_half_maps", "emringer": "resolution_too_low"}
 RESIDUES = 24
 CHAINS = ("A", "B")
-HELIX = {"N": (1.55, -27.7, -0.90), "CA": (2.28, 0.0, 0.0), "C": (1.68, 26.4, 1.10), "O": (2.06, 21.0, 2.30), "CB": (3.30, -18.0, -0.35)}
+HELIX = {
+    "N": (1.55, -27.7, -0.90),
+    "CA": (2.28, 0.0, 0.0),
+    "C": (1.68, 26.4, 1.10),
+    "O": (2.06, 21.0, 2.30),
+    "CB": (3.30, -18.0, -0.35),
+}
 """Radius (Å), angle (°) and height (Å) of the atoms of one residue of an α-helix."""
 
 
@@ -93,7 +99,7 @@ def make_result(
     values |= {metric_column("refined", key): refined.get(key) for key in METRIC_KEYS}
     defaults: dict[str, Any] = {
         "reasons": REASONS,
-        "inputs": {"model": {"name": "6udk.cif.gz", "sha256": "ab" * 32, "size": 812_345}, "map": {"name": "emd_20740.map.gz", "sha256": "cd" * 32}},
+        "inputs": {"model": {"name": "6udk.cif.gz", "sha256": "ab" * 32, "bytes": 812_345}, "map": {"name": "emd_20740.map.gz", "sha256": "cd" * 32}},
         "settings": {"protocol": "default", "seed": 0},
         "versions": {"gemmi": "0.7.5"},
         "timings": {"refinement": 81.4, "validation": 12.2},
@@ -151,7 +157,9 @@ def helix(*, shift: float) -> gemmi.Structure:
                 out = radius + (shift if number % 4 == 0 else 0.0)
                 atom = gemmi.Atom()
                 atom.name, atom.element = atom_name, gemmi.Element(atom_name[0])
-                atom.pos = gemmi.Position(25 + 10 * index + out * np.cos(turn), 30 + out * np.sin(turn), 12 + 1.5 * number + height)
+                atom.pos = gemmi.Position(
+                    25 + 10 * index + out * np.cos(turn), 30 + out * np.sin(turn), 12 + 1.5 * number + height
+                )
                 atom.b_iso, atom.occ = 40.0, 1.0
                 residue.add_atom(atom)
             chain.add_residue(residue)
@@ -190,7 +198,7 @@ def residues_parquet() -> bytes:
         "compound": pa.array(["ALA"] * len(rows)).dictionary_encode(),
         "cc": pa.array((0.6 + 0.15 * wave + better).astype(np.float32)),
         "q_score": pa.array((0.4 + 0.1 * wave + better).astype(np.float32)),
-        "rama_outlier": pa.array(flags),
+        "rama_region": pa.array([0.0 if flag else 2.0 for flag in flags], type=pa.float32()),
     })  # fmt: skip
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")

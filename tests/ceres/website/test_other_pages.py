@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ceres.models import Verdict
+from ceres.website import formats
+from ceres.website.glossary import VERDICTS
+from curation.findings import GLOSSARY
+from refinement.validation import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+
+def test_glossary_explains_every_metric_code_and_verdict(client: Client, page_is_sound: Callable[..., None]) -> None:
+    response = client.get("/glossary/")
+    page_is_sound(response)
+    content = response.content.decode()
+    anchors = [metric.key for metric in registry.METRICS] + [f"code-{code.lower()}" for code in GLOSSARY]
+    anchors += [f"reason-{code}" for code in registry.REASONS] + [f"verdict-{verdict}" for verdict in Verdict.values]
+    assert [anchor for anchor in anchors if f'id="{anchor}"' not in content] == []
+    assert set(VERDICTS) == set(Verdict)
+    assert "Changes up to 0.005 count as none. Good: at least 0.6; poor: at most 0.3." in content
+
+
+@pytest.mark.parametrize("address", ["/", "/about/"])
+def test_still_pages_are_sound(client: Client, page_is_sound: Callable[..., None], address: str) -> None:
+    page_is_sound(client.get(address))
+
+
+def test_unchanged_pages_are_not_sent_again(client: Client) -> None:
+    tag = client.get("/glossary/")["ETag"]
+    assert client.get("/glossary/", headers={"if-none-match": tag}).status_code == 304
+
+
+def test_robots_and_icon(client: Client) -> None:
+    robots = client.get("/robots.txt")
+    assert robots["Content-Type"].startswith("text/plain")
+    assert b"Disallow: /admin/" in robots.content
+    assert client.get("/favicon.ico")["Location"] == "/static/img/favicon.svg"
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [(1.005, 2, "1.00"), (-2.5, 1, "−2.5"), (-0.0001, 2, "0.00"), (0.0, 0, "0"), (None, 2, ""), (12345.678, 1, "12345.7")],
+)
+def test_numbers(value: float | None, digits: int, text: str) -> None:
+    assert formats.number(value, digits) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.5, "+0.50"), (-0.5, "−0.50"), (0.001, "0.00"), (-0.001, "0.00")])
+def test_differences(value: float, text: str) -> None:
+    assert formats.signed(value, 2) == text
+
+
+@pytest.mark.parametrize(("size", "text"), [(12, "12 bytes"), (1234, "1.2 kB"), (9_876_543, "9.9 MB")])
+def test_sizes(size: int, text: str) -> None:
+    assert formats.file_size(size) == text
