@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
+from celery import current_app
 from django.conf import settings
-from django.db.models import F, Q
+from django.db.models import Case, F, IntegerField, Q, When
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from ceres.models import Job, SizeClass, State
+from ceres.models import Job, SizeClass, Stage, State
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +20,9 @@ QUEUE_DEPTH = 64
 
 MESSAGE_LIFE = timedelta(hours=1)
 """After this time without being taken a job gets another message."""
+
+LOST_AFTER = timedelta(minutes=1)
+"""The same where the broker's queue is empty: its messages were lost."""
 
 
 def enqueue(job_id: int) -> None:
@@ -40,20 +44,37 @@ def dispatch() -> int:
     sent = 0
     now = timezone.now()
     for size_class in SizeClass.values:
+        length = _queue_length(size_class)
+        if length is None:
+            return sent
+        life = MESSAGE_LIFE if length else LOST_AFTER
         due = Job.objects.due(now).filter(size_class=size_class)
-        ringing = Q(queued_at__gt=now - MESSAGE_LIFE)
+        ringing = Q(queued_at__isnull=False, queued_at__gt=now - life)
         room = QUEUE_DEPTH - due.filter(ringing).count()
-        waiting = due.exclude(ringing & Q(queued_at__isnull=False)).order_by(F("queued_at").asc(nulls_first=True), "id")
+        waiting = due.exclude(ringing).order_by(F("queued_at").asc(nulls_first=True), "id")
         for job_id in list(waiting.values_list("pk", flat=True)[: max(room, 0)]):
             enqueue(job_id)
             sent += 1
     return sent
 
 
+def _queue_length(queue: str) -> int | None:
+    """Return the number of messages in a queue of the broker, or None if the broker can't be asked."""
+    with current_app.connection_for_read() as connection:
+        try:
+            return int(connection.default_channel.queue_declare(queue=queue, passive=True).message_count)
+        except connection.channel_errors:
+            return 0  # no message was ever sent there
+        except (*connection.connection_errors, OperationalError) as error:
+            logger.warning("the broker can't be reached (%s)", error)
+            return None
+
+
 def next_due(run_id: int) -> int | None:
     """Return a job of a run that can be taken now; those that are further on come first."""
+    order = Case(*(When(stage=stage, then=place) for place, stage in enumerate(Stage.values)), output_field=IntegerField())
     due = Job.objects.due(timezone.now()).filter(run_id=run_id)
-    return due.order_by("-attempt", "id").values_list("pk", flat=True).first()
+    return due.order_by(order.desc(), "id").values_list("pk", flat=True).first()
 
 
 def unfinished(run_id: int) -> int:
