@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 TORSION_KINDS = (
     TorsionKind.OMEGA,
-    TorsionKind.PROLINE,
     TorsionKind.PLANAR,
     TorsionKind.NUCLEIC,
     TorsionKind.SUGAR,
     TorsionKind.HYDROGEN,
     TorsionKind.LIGAND,
 )
-"""Without phi, psi and chi, which the Ramachandran and rotamer terms restrain better."""
+"""Without phi, psi and chi, which the Ramachandran and rotamer terms restrain better, and without the ring of
+proline, whose staggered library targets (±60°) its angles don't allow."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

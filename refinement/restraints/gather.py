@@ -32,6 +32,8 @@ METAL_REACH = 1.0
 ANGLE_SIGMA_FLOOR = 0.5
 ANGLE_SIGMA_UNKNOWN = 3.0
 TORSION_SIGMA_FLOOR = 2.0
+NUCLEIC_SIGMA_FLOOR = 20.0
+"""Degrees; the staggered library targets of nucleotide backbones are up to 35° from the angles that occur (ε of A-form: 213°)."""
 CHIRALITY_SIGMA = 0.1
 """Å³"""
 PLANE_SIGMA = 0.02
@@ -103,13 +105,15 @@ def torsions(topo: gemmi.Topo, structure: Structure) -> Torsions:
     table = np.array([row[:7] for row in found], dtype=np.float64).reshape(-1, 7)
     label = np.array([row[7] for row in found], dtype=np.str_)
     atoms = np.ascontiguousarray(table[:, :4].astype(np.int32))
+    kind = _torsion_kinds(atoms, label, structure)
+    floor = np.where(kind == TorsionKind.NUCLEIC, NUCLEIC_SIGMA_FLOOR, TORSION_SIGMA_FLOOR)
     keep = np.isfinite(table[:, 4:6]).all(axis=1) & _matching_pucker(atoms, table, label, structure)
     out = Torsions(
         atoms=atoms[keep],
         target=table[keep, 4],
-        sigma=np.maximum(table[keep, 5], TORSION_SIGMA_FLOOR),
+        sigma=np.maximum(table[:, 5], floor)[keep],
         period=table[keep, 6].astype(np.int32),
-        kind=_torsion_kinds(atoms, label, structure)[keep],
+        kind=kind[keep],
         label=label[keep],
     )
     return out.select(_one_per_bond_quadruple(out))

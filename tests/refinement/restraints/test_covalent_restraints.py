@@ -49,7 +49,7 @@ def test_phi_psi_and_chi_are_left_to_other_terms(builder, topology_of) -> None:
     topology = topology_of(builder.finish())
     kinds = set(covalent_restraints(topology).torsions.kind.tolist())
     assert TorsionKind.OMEGA in kinds
-    assert not kinds & {TorsionKind.PHI_PSI, TorsionKind.CHI}
+    assert not kinds & {TorsionKind.PHI_PSI, TorsionKind.CHI, TorsionKind.PROLINE}
     with_chi = covalent_restraints(topology, torsion_kinds=(*TORSION_KINDS, TorsionKind.CHI))
     assert TorsionKind.CHI in with_chi.torsions.kind
 

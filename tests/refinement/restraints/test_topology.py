@@ -386,6 +386,7 @@ def test_nucleotide_keeps_the_pucker_it_has(builder, topology_of: TopologyOf) ->
     turn = [np.degrees(gemmi.calculate_dihedral(*(gemmi.Position(*x) for x in quad))) for quad in ends]
     delta = (np.array(turn) - sugar.target + 180) % 360 - 180
     assert np.abs(delta).max() < 25
+    assert (topology.torsions.of_kind(TorsionKind.NUCLEIC).sigma >= 20.0).all()
 
 
 def test_hydrogens_and_old_names_are_restrained(builder, topology_of: TopologyOf) -> None:
