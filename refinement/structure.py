@@ -187,7 +187,7 @@ def from_gemmi(source: gemmi.Structure, *, name: str = "model") -> Structure:
     if len(source) == 0 or source[0].count_atom_sites() == 0:
         raise ModelError("model_empty", f"{name} has no atoms.", "Give a model with at least one atom.")
     source.setup_entities()
-    flat = gemmi.FlatStructure(source)
+    flat = _flat(source)
     residues, residue_of_atom = _residue_table(source[0])
     letters = flat.altlocs.astype(np.uint8).reshape(-1, 1)
     elements = flat.elements.astype(np.uint8)
@@ -205,6 +205,21 @@ def from_gemmi(source: gemmi.Structure, *, name: str = "model") -> Structure:
     )
     _require_finite(structure, name)
     return structure
+
+
+def _flat(source: gemmi.Structure) -> gemmi.FlatStructure:
+    """Return gemmi's flat form; it holds names of up to 7 characters, so longer chain names are cut in a copy.
+
+    Only the columns of atoms are taken from it.
+    """
+    if all(len(name) < 8 for chain in source[0] for name in (chain.name, *(part.subchain_id() for part in chain.subchains()))):
+        return gemmi.FlatStructure(source)
+    short = source.clone()
+    for chain in short[0]:
+        chain.name = ""
+        for residue in chain:
+            residue.subchain = ""
+    return gemmi.FlatStructure(short)
 
 
 def _residue_table(model: gemmi.Model) -> tuple[Residues, NDArray[np.int32]]:
