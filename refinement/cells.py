@@ -15,6 +15,10 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int32]
+    Longs = NDArray[np.int64]
+
 FARTHEST = 1e8
 """Points further out than this (Å) are treated like missing ones: their cell would not fit an int32."""
 SLOTS_PER_POINT = 4
@@ -23,7 +27,7 @@ PAIRS_PER_POINT = 12
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _table_shape(points, edge):  # type: ignore[no-untyped-def]
+def _table_shape(points: Floats, edge: float) -> Longs:
     """Return the number of slots along x, y, z: as many as the points span, within the limit, 3 at least."""
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     for i in range(len(points)):
@@ -42,7 +46,7 @@ def _table_shape(points, edge):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _build(points, edge):  # type: ignore[no-untyped-def]
+def _build(points: Floats, edge: float) -> tuple[Longs, Longs, Ints, Floats]:
     """Sort points by slot.
 
     Returns
@@ -82,7 +86,7 @@ def _build(points, edge):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _half_shell(x, y, z, shape, slots):  # type: ignore[no-untyped-def]
+def _half_shell(x: int, y: int, z: int, shape: Longs, slots: Longs) -> None:
     """Write the slots of 13 neighbours of a cell, one of each opposite pair."""
     count = 0
     for dx in range(2):
@@ -96,7 +100,7 @@ def _half_shell(x, y, z, shape, slots):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _scan_pairs(points, reach, edge, pairs):  # type: ignore[no-untyped-def]
+def _scan_pairs(points: Floats, reach: Floats, edge: float, pairs: Ints) -> int:
     """Write as many pairs as `pairs` has rows and return how many there are."""
     shape, start, members, at = _build(points, edge)
     far = np.empty(len(members))
@@ -156,7 +160,7 @@ def neighbour_pairs(points: NDArray[np.float64], reach: ArrayLike) -> NDArray[np
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _scan_around(centres, cutoff, edge, points, offsets, rows):  # type: ignore[no-untyped-def]
+def _scan_around(centres: Floats, cutoff: Floats, edge: float, points: Floats, offsets: Longs, rows: Ints) -> None:
     """Write as many neighbours of the centres as `rows` has room for; `offsets` counts all of them."""
     shape, start, members, at = _build(points, edge)
     found = 0

@@ -7,7 +7,7 @@ dictionary doesn't know, or residues without a dictionary, are joined by distanc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import gemmi
 import numpy as np
@@ -64,6 +64,7 @@ class Bonding:
     coordination: NDArray[np.int32]
 
 
+Key = TypeVar("Key")
 ResidueKey = tuple[str, tuple[str, ...], tuple[str, ...]]
 
 
@@ -81,9 +82,9 @@ def residue_keys(structure: Structure) -> list[ResidueKey]:
     return keys
 
 
-def rows_by_key(keys: Iterable[object]) -> dict[object, NDArray[np.int32]]:
+def rows_by_key(keys: Iterable[Key]) -> dict[Key, NDArray[np.int32]]:
     """Return which rows have which key, in order of first appearance."""
-    rows: dict[object, list[int]] = {}
+    rows: dict[Key, list[int]] = {}
     for row, key in enumerate(keys):
         rows.setdefault(key, []).append(row)
     return {key: np.array(found, dtype=np.int32) for key, found in rows.items()}
@@ -122,7 +123,7 @@ def _inside_bonds(structure: Structure, library: gemmi.MonLib | None) -> tuple[N
     loose = np.zeros(len(structure), dtype=bool)
     found = [np.empty((0, 2), dtype=np.int32)]
     for key, rows in rows_by_key(residue_keys(structure)).items():
-        bonds, unknown = _template_bonds(key, library)  # type: ignore[arg-type]
+        bonds, unknown = _template_bonds(key, library)
         if len(bonds):
             found.append((first[rows][:, None, None] + bonds[None]).reshape(-1, 2))
         if len(unknown):
@@ -216,9 +217,7 @@ def _disulfides(
     return sulfur & (length < DISULFIDE_REACH)
 
 
-def _ligand_links(
-    structure: Structure, i: NDArray[np.int32], j: NDArray[np.int32], near: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
+def _ligand_links(structure: Structure, i: NDArray[np.int32], j: NDArray[np.int32], near: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Bonds of ligands by distance, unless the two residues have so many that they must be overlapping."""
     residues = structure.residues
     first, second = structure.residue[i], structure.residue[j]
@@ -257,7 +256,7 @@ def _declared(structure: Structure) -> NDArray[np.int32]:
 def _atoms_at(structure: Structure, row_of: dict[tuple[str, int, str], list[int]], address: gemmi.AtomAddress) -> list[int]:
     seqid = address.res_id.seqid
     first = structure.residues.first
-    rows = row_of.get((address.chain_name, seqid.num, seqid.icode.strip()), [])
+    rows = row_of.get((address.chain_name, -999 if seqid.num is None else seqid.num, seqid.icode.strip()), [])
     return [
         atom
         for row in rows

@@ -15,6 +15,10 @@ from numba import njit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int32]
+    Flags = NDArray[np.bool_]
+
 PROBE_RADIUS = 0.25
 """Å; a dot has a contact when a probe of this radius on it touches another atom."""
 DOT_DENSITY = 16.0
@@ -72,7 +76,7 @@ def dot_spheres(radii: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArra
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def close_by_bonds(atom, first, partner, hydrogen, altloc, found):  # type: ignore[no-untyped-def]
+def close_by_bonds(atom: int, first: Ints, partner: Ints, hydrogen: Flags, altloc: Ints, found: Ints) -> int:
     """List the atoms too few bonds away to touch `atom`, and return their number.
 
     Three bonds, four when `atom` or the other end is a hydrogen. Atoms of other conformers are passed by.
@@ -102,7 +106,7 @@ def close_by_bonds(atom, first, partner, hydrogen, altloc, found):  # type: igno
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def contacts_of(source, around, close, n_close, altloc, near):  # type: ignore[no-untyped-def]
+def contacts_of(source: int, around: Ints, close: Ints, n_close: int, altloc: Ints, near: Ints) -> int:
     """List the atoms `around` that may touch `source`: not too few bonds away, not of another conformer."""
     count = 0
     for other in around:
@@ -120,7 +124,7 @@ def contacts_of(source, around, close, n_close, altloc, near):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def deepest(x, y, z, near, n_near, positions, radius):  # type: ignore[no-untyped-def]
+def deepest(x: float, y: float, z: float, near: Ints, n_near: int, positions: Floats, radius: Floats) -> tuple[int, float]:
     """Return the place in `near` of the atom with the smallest gap to a dot (-1: none in reach), and the gap (Å)."""
     best, best_gap = -1, 2.0 * PROBE_RADIUS
     for k in range(n_near):
@@ -134,7 +138,7 @@ def deepest(x, y, z, near, n_near, positions, radius):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def buried(x, y, z, inside, n_inside, positions, radius):  # type: ignore[no-untyped-def]
+def buried(x: float, y: float, z: float, inside: Ints, n_inside: int, positions: Floats, radius: Floats) -> bool:
     """Return whether a dot lies inside one of the atoms `inside`."""
     for k in range(n_inside):
         j = inside[k]

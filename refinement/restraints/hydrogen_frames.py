@@ -32,6 +32,11 @@ CHALCOGENS = frozenset({8, 16, 34})
 TETRAHEDRAL_ANGLE, TRIGONAL_ANGLE = 109.47, 120.0
 
 
+Coefficients = tuple[float, float, float, float]
+Frames = tuple[list[int], int, list[Coefficients], int]
+"""References, shape, coefficients of each hydrogen, kind of rotor."""
+
+
 class External(NamedTuple):
     """A bond that leaves the residue: own atom, element and altloc of the other end."""
 
@@ -49,7 +54,7 @@ class Planned:
     parent: int
     references: tuple[int, int, int]
     shape: int
-    coefficients: tuple[float, float, float, float]
+    coefficients: Coefficients
     length: float
     rotor: int = -1
 
@@ -90,7 +95,7 @@ class Compound:
         for (a, b, c), value in _standard_angles()[name].items():
             self.angles[a, b, c] = self.angles[c, b, a] = value
         for parent, element in self.elements.items():
-            if element != CARBON or len(self.near[parent]) != 4:  # noqa: PLR2004
+            if element != CARBON or len(self.near[parent]) != 4:
                 continue
             for hydrogen in self.hydrogens(parent):
                 for other in self.near[parent]:
@@ -113,12 +118,12 @@ class Compound:
     def planar(self, name: str) -> bool:
         """Return whether an atom and its neighbours are flat: three of them, with angles that add up to 360°."""
         around = self.near[name]
-        if len(around) != 3:  # noqa: PLR2004
+        if len(around) != 3:
             return False
         a, b, c = around
         angles = [self.angles.get(key) for key in ((a, name, b), (b, name, c), (a, name, c))]
         if None in angles:
-            return self.elements[name] == 6  # noqa: PLR2004
+            return self.elements[name] == CARBON
         return sum(angles) > 354.0  # type: ignore[arg-type]
 
     def side(self, hydrogen: str, parent: str, first: str, second: str) -> float:
@@ -126,13 +131,13 @@ class Compound:
         origin = self.position[parent]
         arms = [self.position[name] - origin for name in (first, second, hydrogen)]
         volume = float(np.dot(np.cross(arms[0], arms[1]), arms[2]))
-        return float(np.sign(volume)) if abs(volume) > 0.05 and np.isfinite(volume) else 0.0  # noqa: PLR2004
+        return float(np.sign(volume)) if abs(volume) > 0.05 and np.isfinite(volume) else 0.0
 
     def torsion(self, a: str, b: str, c: str, d: str) -> float | None:
         """Return the torsion angle a-b-c-d of the ideal coordinates in radians, if there are any."""
         points = [gemmi.Position(*self.position[name]) for name in (a, b, c, d)]
         spread = min(points[0].dist(points[1]), points[1].dist(points[2]), points[2].dist(points[3]))
-        if not spread > 0.5:  # noqa: PLR2004
+        if not spread > 0.5:
             return None
         angle = gemmi.calculate_dihedral(*points)
         return float(angle) if np.isfinite(angle) else None
@@ -164,7 +169,7 @@ def bond_length(compound: Compound, parent: str, n_hydrogens: int, *, from_dicti
         case 6:
             return table["C-H aromatic"] if compound.planar(parent) else table["C-H aliphatic"]
         case 7:
-            return table["N-H in NH3+"] if n_hydrogens == 3 else table["N-H"]  # noqa: PLR2004
+            return table["N-H in NH3+"] if n_hydrogens == 3 else table["N-H"]
         case 8:
             return table["O-H"]
         case 16:
@@ -279,18 +284,19 @@ class _Conformer:
         if kind != FIXED:
             rotor = len(plan.rotors)
             plan.rotors.append(kind)
-        padded = (*references, -1, -1)[:3]
+        first, second, third = (*references, -1, -1)[:3]
         for hydrogen, numbers in zip(hydrogens, coefficients, strict=True):
             done.add((hydrogen, altloc))
-            plan.hydrogens.append(Planned(hydrogen, altloc, index, padded, shape, numbers, length, rotor))  # type: ignore[arg-type]
+            frame = (first, second, third)
+            plan.hydrogens.append(Planned(hydrogen, altloc, index, frame, shape, numbers, length, rotor))
 
-    def _frames(self, name: str, inside: list[str], around: list[int], hydrogens: list[str]):  # type: ignore[no-untyped-def]
+    def _frames(self, name: str, inside: list[str], around: list[int], hydrogens: list[str]) -> Frames | None:
         """Return references, shape, coefficients of each hydrogen and kind of rotor; None if they can't be placed."""
         expected = len(self.compound.heavy(name))
         n = len(hydrogens)
-        if len(around) == 3 and n == 1:  # noqa: PLR2004
+        if len(around) == 3 and n == 1:
             return around, TETRAHEDRAL, [self._tetrahedral(name, inside, hydrogens[0])], FIXED
-        if len(around) == 2 and n <= 2:  # noqa: PLR2004
+        if len(around) == 2 and n <= 2:
             coefficients = self._bridge(name, inside, hydrogens)
             return (around, BRIDGE, coefficients, FIXED) if coefficients else None
         truncated = expected > 1 and not (name == "O5'" or (name == "N" and self.compound.group in PEPTIDES))
@@ -298,8 +304,8 @@ class _Conformer:
             return self._terminal(name, inside[0], hydrogens)
         return None
 
-    def _tetrahedral(self, name: str, inside: list[str], hydrogen: str) -> tuple[float, float, float, float]:
-        if len(inside) < 3:  # noqa: PLR2004
+    def _tetrahedral(self, name: str, inside: list[str], hydrogen: str) -> Coefficients:
+        if len(inside) < 3:
             return (-1.0, -1.0, -1.0, 0.0)
         angle = self.compound.angle
         to_hydrogen = np.cos(np.radians([angle(hydrogen, name, other) for other in inside]))
@@ -307,19 +313,19 @@ class _Conformer:
         for i in range(3):
             for j in range(i):
                 between[i, j] = between[j, i] = np.cos(np.radians(angle(inside[i], name, inside[j])))
-        if abs(np.linalg.det(between)) < 0.05:  # noqa: PLR2004
+        if abs(np.linalg.det(between)) < 0.05:
             return (-1.0, -1.0, -1.0, 0.0)
         a, b, c = np.linalg.solve(between, to_hydrogen)
         return (float(a), float(b), float(c), 0.0)
 
-    def _bridge(self, name: str, inside: list[str], hydrogens: list[str]) -> list[tuple[float, float, float, float]]:
+    def _bridge(self, name: str, inside: list[str], hydrogens: list[str]) -> list[Coefficients]:
         compound = self.compound
-        if len(inside) < 2:  # noqa: PLR2004
-            planar = compound.elements[name] == 7 and len(hydrogens) == 1  # noqa: PLR2004
+        if len(inside) < 2:
+            planar = compound.elements[name] == NITROGEN and len(hydrogens) == 1
             outer, own, between = AMIDE_ANGLES if name == "N" else (TRIGONAL_ANGLE,) * 3
             angles = [(own, outer, between)]
             if not planar:
-                return self._two_sided(TETRAHEDRAL_ANGLE, -1.0, -1.0, 1.0) if len(hydrogens) == 2 else []  # noqa: PLR2004
+                return self._two_sided(TETRAHEDRAL_ANGLE, -1.0, -1.0, 1.0) if len(hydrogens) == 2 else []
         else:
             first, second = inside
             between = compound.angle(first, name, second)
@@ -330,7 +336,7 @@ class _Conformer:
         if planar and len(hydrogens) == 1:
             return [(a, b, 1.0, 0.0)]
         side = compound.side(hydrogens[0], name, inside[0], inside[1]) or 1.0
-        if len(hydrogens) == 2:  # noqa: PLR2004
+        if len(hydrogens) == 2:
             return self._two_sided(compound.angle(hydrogens[0], name, hydrogens[1]), a, b, side)
         out = 1.0 - c0**2 - c1**2 - c2**2 + 2.0 * c0 * c1 * c2
         up = side * np.sqrt(max(out, 0.0)) / np.sqrt(1.0 - c0 * c0)
@@ -339,12 +345,12 @@ class _Conformer:
         return [(a, b, float(flat / scale), float(up / scale))]
 
     @staticmethod
-    def _two_sided(opening: float, a: float, b: float, side: float) -> list[tuple[float, float, float, float]]:
+    def _two_sided(opening: float, a: float, b: float, side: float) -> list[Coefficients]:
         half = np.radians(opening) / 2.0
         p, q = float(np.cos(half)), float(np.sin(half)) * side
         return [(a, b, p, q), (a, b, p, -q)]
 
-    def _terminal(self, name: str, neighbour: str, hydrogens: list[str]):  # type: ignore[no-untyped-def]
+    def _terminal(self, name: str, neighbour: str, hydrogens: list[str]) -> Frames | None:
         compound = self.compound
         anchors = [self.at[x] for x in compound.heavy(neighbour) if x != name and x in self.at]
         anchors += self.outside.get(self.at[neighbour], [])
@@ -352,10 +358,10 @@ class _Conformer:
             return None
         inside_anchor = next((x for x in compound.heavy(neighbour) if self.at.get(x) == anchors[0]), None)
         unknown = self.from_dictionary and compound.ligand and compound.restrained.isdisjoint(hydrogens)
-        if unknown and len(hydrogens) == 2:  # noqa: PLR2004
+        if unknown and len(hydrogens) == 2:
             return None
         kind, start = self._rotor(name, neighbour, inside_anchor, hydrogens)
-        coefficients = []
+        coefficients: list[Coefficients] = []
         for k, hydrogen in enumerate(hydrogens):
             known = hydrogen in compound.elements
             alpha = np.radians(compound.angle(hydrogen, name, neighbour) if known else TETRAHEDRAL_ANGLE)
@@ -366,9 +372,10 @@ class _Conformer:
         """Return how a terminal group turns, and the torsion angles (radians) it starts from."""
         compound = self.compound
         flat = compound.planar(neighbour)
-        if len(hydrogens) == 3:  # noqa: PLR2004
-            kind = AMMONIUM if compound.elements[name] == 7 else METHYL if flat else STAGGERED  # noqa: PLR2004
-            return kind, [np.pi, -np.pi / 3.0, np.pi / 3.0]
+        if len(hydrogens) == 3:
+            kind = AMMONIUM if compound.elements[name] == NITROGEN else METHYL if flat else STAGGERED
+            first = np.pi / 2.0 if kind == METHYL else np.pi
+            return kind, [first, first + 2.0 * np.pi / 3.0, first - 2.0 * np.pi / 3.0]
         if len(hydrogens) == 1 and (compound.elements[name] in CHALCOGENS or name == "N"):
             return HYDROXYL, [np.pi]
         ideal = [compound.torsion(h, name, neighbour, anchor) for h in hydrogens] if anchor else [None, None]

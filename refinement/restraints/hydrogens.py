@@ -14,9 +14,11 @@ from refinement.restraints.graph import neighbours
 from refinement.restraints.hydrogen_frames import Compound, External, Plan, make_plan
 from refinement.restraints.riding import Riding, place
 from refinement.restraints.rotors import optimise_rotors
-from refinement.structure import Residues, ResidueKind, Structure
+from refinement.structure import ResidueKind, Residues, Structure
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 METAL_BINDERS = {("HIS", "ND1"), ("HIS", "NE2"), ("CYS", "SG")}
@@ -86,8 +88,8 @@ def hydrogenate(
         structure = structure.without(structure.is_hydrogen)
     bonding = find_bonds(structure, library)
     layout = _Layout(structure)
-    for compound, rows, plan, outside in _plans(structure, bonding, library, from_dictionary=from_dictionary):
-        layout.add(compound, rows, plan, outside)
+    for rows, plan, outside in _plans(structure, bonding, library, from_dictionary=from_dictionary):
+        layout.add(rows, plan, outside)
     result = layout.finish(bonding)
     if optimise:
         return _optimised(result, library)
@@ -104,10 +106,10 @@ def _optimised(result: Hydrogenated, library: gemmi.MonLib) -> Hydrogenated:
     return replace(result, structure=_with_source(full.moved(positions)), riding=riding)
 
 
-def _plans(  # type: ignore[no-untyped-def]
+def _plans(
     structure: Structure, bonding: Bonding, library: gemmi.MonLib, *, from_dictionary: bool
-):
-    """Yield compound, residue rows, their common plan and the external atoms of each row."""
+) -> Iterator[tuple[NDArray[np.int32], Plan, NDArray[np.int32]]]:
+    """Yield residue rows, their common plan and the external atoms of each row."""
     residues = structure.residues
     links = _external(structure, bonding)
     bare = _bare_atoms(structure, bonding)
@@ -120,19 +122,17 @@ def _plans(  # type: ignore[no-untyped-def]
         outside = tuple(link[0] for link in links.get(row, ()))
         keys.append((key, outside, bare.get(row, frozenset()), bool(ammonium[row]), bool(wanted[row])))
     compounds: dict[str, Compound] = {}
-    for signature, rows in rows_by_key(keys).items():
-        (name, atoms, altlocs), outside, naked, charged, usable = signature  # type: ignore[misc]
+    for (key, outside, naked, charged, usable), rows in rows_by_key(keys).items():
+        name, atoms, altlocs = key
         if not usable or name not in library.monomers:
             continue
         if name not in compounds:
             compounds[name] = Compound(library.monomers[name])
         compound = compounds[name]
-        plan = make_plan(
-            compound, atoms, altlocs, outside, bare=naked, full_ammonium=charged, from_dictionary=from_dictionary
-        )
+        plan = make_plan(compound, atoms, altlocs, outside, bare=naked, full_ammonium=charged, from_dictionary=from_dictionary)
         if plan.hydrogens:
             others = np.array([[link[1] for link in links.get(row, ())] for row in rows.tolist()], dtype=np.int32)
-            yield compound, rows, plan, others.reshape(len(rows), len(outside))
+            yield rows, plan, others.reshape(len(rows), len(outside))
 
 
 def _external(structure: Structure, bonding: Bonding) -> dict[int, list[tuple[External, int]]]:
@@ -175,7 +175,7 @@ class _Layout:
         self.rotor_kinds: list[NDArray[np.uint8]] = []
         self.n_rotors = 0
 
-    def add(self, compound: Compound, rows: NDArray[np.int32], plan: Plan, outside: NDArray[np.int32]) -> None:
+    def add(self, rows: NDArray[np.int32], plan: Plan, outside: NDArray[np.int32]) -> None:
         """Add the hydrogens of `plan` to every residue of `rows`."""
         n, m = len(rows), len(plan.hydrogens)
         first = self.structure.residues.first[rows].astype(np.int64)
@@ -239,7 +239,7 @@ def _no_riding() -> Riding:
 
 
 def _sorted_rotors(rotor: NDArray[np.int64], kinds: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Number the rotors in the order of their hydrogens."""
+    """Return the kinds of the rotors and the rotor of each hydrogen, numbered in the order of the hydrogens."""
     turning = rotor >= 0
     _, where = np.unique(rotor[turning], return_index=True)
     ranked = rotor[turning][np.sort(where)]
@@ -318,5 +318,3 @@ def _extended(bonding: Bonding, riding: Riding, heavy: NDArray[np.int32], n: int
     pairs = np.concatenate([heavy[bonding.pairs], to_hydrogens]).astype(np.int32)
     metals = bonding.coordination
     return Bonding(pairs, neighbours(n, pairs), heavy[bonding.external], heavy[metals] if len(metals) else metals)
-
-

@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from refinement.restraints.graph import Neighbours
     from refinement.structure import Structure
 
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int32]
+    Longs = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
+    Bytes = NDArray[np.uint8]
+
 MARGIN = 1.0
 """Pairs are listed up to this much (Å) beyond contact and stay valid until an atom has moved half of it."""
 REDUCTION = 0.2
@@ -131,7 +137,7 @@ def make_nonbonded(structure: Structure, types: ContactTypes, bonded: Neighbours
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _exclusions(first, partner, hydrogen, altloc):  # type: ignore[no-untyped-def]
+def _exclusions(first: Ints, partner: Ints, hydrogen: Flags, altloc: Ints) -> tuple[Longs, Ints]:
     """Return the atoms too few bonds away from each atom, ascending."""
     n = len(hydrogen)
     found = np.empty(MAX_NEIGHBOURS, dtype=np.int32)
@@ -146,7 +152,7 @@ def _exclusions(first, partner, hydrogen, altloc):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _contact_distance(a, b, sum_of_radii):  # type: ignore[no-untyped-def]
+def _contact_distance(a: int, b: int, sum_of_radii: float) -> float:
     """Return d0 (Å) of two atoms with the roles a and b."""
     if (a & DONOR and b & ACCEPTOR) or (a & ACCEPTOR and b & DONOR):
         return sum_of_radii - HYDROGEN_BOND_OVERLAP
@@ -160,9 +166,10 @@ def _contact_distance(a, b, sum_of_radii):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _filter(  # type: ignore[no-untyped-def]
-    positions, pairs, radius, role, altloc, excluded_first, excluded, margin, kept, contact
-):
+def _filter(
+    positions: Floats, pairs: Ints, radius: Floats, role: Bytes, altloc: Ints, excluded_first: Longs, excluded: Ints,
+    margin: float, kept: Ints, contact: Floats,
+) -> int:  # fmt: skip
     """Copy the pairs that may repel to `kept`, their d0 to `contact`, and return how many."""
     count = 0
     for k in range(len(pairs)):
@@ -175,12 +182,14 @@ def _filter(  # type: ignore[no-untyped-def]
             square += (positions[i, a] - positions[j, a]) ** 2
         if square > (d0 + margin) ** 2:
             continue
-        near = False
-        for e in range(excluded_first[i], excluded_first[i + 1]):
-            if excluded[e] >= j:
-                near = excluded[e] == j
-                break
-        if not near:
+        low, high = excluded_first[i], excluded_first[i + 1]
+        while low < high:
+            middle = (low + high) // 2
+            if excluded[middle] < j:
+                low = middle + 1
+            else:
+                high = middle
+        if low == excluded_first[i + 1] or excluded[low] != j:
             kept[count, 0], kept[count, 1] = i, j
             contact[count] = d0
             count += 1
@@ -188,7 +197,7 @@ def _filter(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def repulsion(positions, pairs, contact, weight, reduction, gradient):  # type: ignore[no-untyped-def]
+def repulsion(positions: Floats, pairs: Ints, contact: Floats, weight: float, reduction: float, gradient: Floats) -> float:
     """Return w Σ (contact - reduction - d)² over the pairs closer than that; the gradient is added to `gradient`."""
     energy = 0.0
     for k in range(len(pairs)):
@@ -213,7 +222,7 @@ def repulsion(positions, pairs, contact, weight, reduction, gradient):  # type: 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def moved_beyond(positions, reference, limit):  # type: ignore[no-untyped-def]
+def moved_beyond(positions: Floats, reference: Floats, limit: float) -> bool:
     """Return whether any point is further than `limit` (Å) from its reference, or not a number."""
     for i in range(len(positions)):
         square = 0.0

@@ -21,6 +21,10 @@ from numba import njit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int32]
+    Bytes = NDArray[np.uint8]
+
 TETRAHEDRAL, BRIDGE, TERMINAL = 0, 1, 2
 
 
@@ -82,7 +86,7 @@ def fold_gradient(riding: Riding, positions: NDArray[np.float64], gradient: NDAr
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _unit(positions, start, end, out):  # type: ignore[no-untyped-def]
+def _unit(positions: Floats, start: int, end: int, out: Floats) -> float:
     """Write the unit vector from one atom to another and return their distance (never less than 1e-6 Å)."""
     x = positions[end, 0] - positions[start, 0]
     y = positions[end, 1] - positions[start, 1]
@@ -93,14 +97,14 @@ def _unit(positions, start, end, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _cross(a, b, out):  # type: ignore[no-untyped-def]
+def _cross(a: Floats, b: Floats, out: Floats) -> None:
     out[0] = a[1] * b[2] - a[2] * b[1]
     out[1] = a[2] * b[0] - a[0] * b[2]
     out[2] = a[0] * b[1] - a[1] * b[0]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _normalise(vector):  # type: ignore[no-untyped-def]
+def _normalise(vector: Floats) -> float:
     length = max(np.sqrt(vector[0] ** 2 + vector[1] ** 2 + vector[2] ** 2), 1e-6)
     for k in range(3):
         vector[k] /= length
@@ -108,7 +112,7 @@ def _normalise(vector):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def place_hydrogens(positions, hydrogen, frame, shape, coefficients, length):  # type: ignore[no-untyped-def]
+def place_hydrogens(positions: Floats, hydrogen: Ints, frame: Ints, shape: Bytes, coefficients: Floats, length: Floats) -> None:
     """Set the rows `hydrogen` of `positions`; arguments as the attributes of `Riding`."""
     u, v, w, n = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     d = np.empty(3)
@@ -147,7 +151,7 @@ def place_hydrogens(positions, hydrogen, frame, shape, coefficients, length):  #
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _through_unit(gradient, g, unit, length):  # type: ignore[no-untyped-def]
+def _through_unit(gradient: Floats, g: Floats, unit: Floats, length: float) -> None:
     """Replace g, the gradient on a normalised vector, by that on the vector before it was normalised."""
     along = g[0] * unit[0] + g[1] * unit[1] + g[2] * unit[2]
     for k in range(3):
@@ -155,84 +159,105 @@ def _through_unit(gradient, g, unit, length):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def fold_hydrogens(positions, gradient, hydrogen, frame, shape, coefficients, length):  # type: ignore[no-untyped-def]
-    """Fold the gradient of the hydrogens onto their frames; arguments as in `fold_gradient`."""
-    u, v, w, n, d, m = np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3)
-    gd, gu, gv, gw, gn, t = np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3)
-    for h in range(len(hydrogen)):
-        parent, first, second, third = frame[h, 0], frame[h, 1], frame[h, 2], frame[h, 3]
-        c0, c1, c2, c3 = coefficients[h, 0], coefficients[h, 1], coefficients[h, 2], coefficients[h, 3]
+def _share(gradient: Floats, atom: int, origin: int, g: Floats, unit: Floats, length: float) -> None:
+    """Give g, the gradient on the unit vector from `origin` to `atom`, to these two."""
+    along = g[0] * unit[0] + g[1] * unit[1] + g[2] * unit[2]
+    for k in range(3):
+        part = (g[k] - along * unit[k]) / length
+        gradient[atom, k] += part
+        gradient[origin, k] -= part
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fold_terminal(
+    positions: Floats, gradient: Floats, frame: Ints, c: Floats, g: Floats, u: Floats, v: Floats, w: Floats, n: Floats,
+    p: Floats, q: Floats,
+) -> None:  # fmt: skip
+    """Fold g, the gradient on the direction to one terminal hydrogen; the rest is room for vectors."""
+    lu = _unit(positions, frame[1], frame[0], u)
+    lv = _unit(positions, frame[1], frame[2], v)
+    along = u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
+    for k in range(3):
+        w[k] = v[k] - along * u[k]
+    lw = _normalise(w)
+    cos, sin = c[1] * np.cos(c[2]), c[1] * np.sin(c[2])
+    # the direction is -c0 u + cos w + sin (u x w)
+    _cross(g, u, p)
+    _cross(w, g, q)
+    for k in range(3):
+        p[k] = cos * g[k] + sin * p[k]
+        q[k] = -c[0] * g[k] + sin * q[k]
+    _through_unit(n, p, w, lw)
+    dot = u[0] * n[0] + u[1] * n[1] + u[2] * n[2]
+    for k in range(3):
+        p[k] = n[k] - dot * u[k]
+        q[k] -= along * n[k] + dot * v[k]
+    _share(gradient, frame[0], frame[1], q, u, lu)
+    _share(gradient, frame[2], frame[1], p, v, lv)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fold_bridge(
+    positions: Floats, gradient: Floats, frame: Ints, c: Floats, g: Floats, u: Floats, v: Floats, w: Floats, n: Floats,
+    p: Floats, q: Floats,
+) -> None:  # fmt: skip
+    """Fold g, the gradient on the direction to a hydrogen between two neighbours."""
+    lu = _unit(positions, frame[0], frame[1], u)
+    lv = _unit(positions, frame[0], frame[2], v)
+    for k in range(3):
+        w[k] = c[0] * u[k] + c[1] * v[k]
+    lw = _normalise(w)
+    _cross(u, v, n)
+    ln = _normalise(n)
+    _through_unit(p, g, w, lw)
+    _through_unit(q, g, n, ln)
+    _cross(v, q, w)
+    _cross(q, u, n)
+    for k in range(3):
+        w[k] = c[0] * c[2] * p[k] + c[3] * w[k]
+        n[k] = c[1] * c[2] * p[k] + c[3] * n[k]
+    _share(gradient, frame[1], frame[0], w, u, lu)
+    _share(gradient, frame[2], frame[0], n, v, lv)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fold_tetrahedral(
+    positions: Floats, gradient: Floats, frame: Ints, c: Floats, g: Floats, u: Floats, v: Floats, w: Floats, n: Floats,
+    p: Floats, q: Floats,
+) -> None:  # fmt: skip
+    """Fold g, the gradient on the direction to a hydrogen opposite to three neighbours."""
+    lu = _unit(positions, frame[0], frame[1], u)
+    lv = _unit(positions, frame[0], frame[2], v)
+    lw = _unit(positions, frame[0], frame[3], w)
+    for k in range(3):
+        n[k] = c[0] * u[k] + c[1] * v[k] + c[2] * w[k]
+    ln = _normalise(n)
+    _through_unit(p, g, n, ln)
+    for number in range(3):
         for k in range(3):
-            gd[k] = length[h] * gradient[hydrogen[h], k]
-            gradient[parent, k] += gradient[hydrogen[h], k]
-            gradient[hydrogen[h], k] = 0.0
-            gw[k] = 0.0
-        if shape[h] == TERMINAL:
-            lu = _unit(positions, first, parent, u)
-            lv = _unit(positions, first, second, v)
-            along = u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
-            for k in range(3):
-                w[k] = v[k] - along * u[k]
-            lw = _normalise(w)
-            _cross(u, w, n)
-            cos, sin = c1 * np.cos(c2), c1 * np.sin(c2)
-            for k in range(3):
-                gn[k] = sin * gd[k]
-            _cross(w, gn, t)
-            _cross(gn, u, gw)
-            for k in range(3):
-                gu[k] = -c0 * gd[k] + t[k]
-                gw[k] += cos * gd[k]
-            _through_unit(t, gw, w, lw)
-            ut = u[0] * t[0] + u[1] * t[1] + u[2] * t[2]
-            for k in range(3):
-                gv[k] = t[k] - ut * u[k]
-                gu[k] -= along * t[k] + ut * v[k]
-            _through_unit(t, gu, u, lu)
-            _through_unit(m, gv, v, lv)
-            for k in range(3):
-                gradient[parent, k] += t[k]
-                gradient[second, k] += m[k]
-                gradient[first, k] -= t[k] + m[k]
-            continue
-        lu = _unit(positions, parent, first, u)
-        lv = _unit(positions, parent, second, v)
-        lw = 1.0
-        if shape[h] == TETRAHEDRAL:
-            lw = _unit(positions, parent, third, w)
-            for k in range(3):
-                d[k] = c0 * u[k] + c1 * v[k] + c2 * w[k]
-            ld = _normalise(d)
-            _through_unit(t, gd, d, ld)
-            for k in range(3):
-                gu[k], gv[k], gw[k] = c0 * t[k], c1 * t[k], c2 * t[k]
+            q[k] = c[number] * p[k]
+        if number == 0:
+            _share(gradient, frame[1], frame[0], q, u, lu)
+        elif number == 1:
+            _share(gradient, frame[2], frame[0], q, v, lv)
         else:
-            for k in range(3):
-                w[k] = c0 * u[k] + c1 * v[k]
-            ld = _normalise(w)
-            _cross(u, v, n)
-            ln = _normalise(n)
-            for k in range(3):
-                gn[k] = c3 * gd[k]
-                m[k] = c2 * gd[k]
-            _through_unit(t, m, w, ld)
-            for k in range(3):
-                gu[k], gv[k] = c0 * t[k], c1 * t[k]
-            _through_unit(t, gn, n, ln)
-            _cross(v, t, m)
-            for k in range(3):
-                gu[k] += m[k]
-            _cross(t, u, m)
-            for k in range(3):
-                gv[k] += m[k]
-        _through_unit(t, gu, u, lu)
-        _through_unit(m, gv, v, lv)
+            _share(gradient, frame[3], frame[0], q, w, lw)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def fold_hydrogens(
+    positions: Floats, gradient: Floats, hydrogen: Ints, frame: Ints, shape: Bytes, coefficients: Floats, length: Floats
+) -> None:
+    """Fold the gradient of the hydrogens onto their frames; arguments as in `fold_gradient`."""
+    g, u, v, w, n, p, q = np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3)
+    for h in range(len(hydrogen)):
         for k in range(3):
-            gradient[first, k] += t[k]
-            gradient[second, k] += m[k]
-            gradient[parent, k] -= t[k] + m[k]
-        if shape[h] == TETRAHEDRAL:
-            _through_unit(t, gw, w, lw)
-            for k in range(3):
-                gradient[third, k] += t[k]
-                gradient[parent, k] -= t[k]
+            g[k] = length[h] * gradient[hydrogen[h], k]
+            gradient[frame[h, 0], k] += gradient[hydrogen[h], k]
+            gradient[hydrogen[h], k] = 0.0
+        if shape[h] == TERMINAL:
+            _fold_terminal(positions, gradient, frame[h], coefficients[h], g, u, v, w, n, p, q)
+        elif shape[h] == BRIDGE:
+            _fold_bridge(positions, gradient, frame[h], coefficients[h], g, u, v, w, n, p, q)
+        else:
+            _fold_tetrahedral(positions, gradient, frame[h], coefficients[h], g, u, v, w, n, p, q)

@@ -37,9 +37,15 @@ if TYPE_CHECKING:
     from refinement.restraints.graph import Neighbours
     from refinement.restraints.riding import Riding
 
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int32]
+    Longs = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
+    Bytes = NDArray[np.uint8]
+
 SWEEPS = 2
-COARSE = {HYDROXYL: np.arange(0.0, 360.0, 10.0), AMMONIUM: np.arange(-60.0, 60.0, 15.0), METHYL: np.array([90.0, -90.0])}
-"""First angles tried by each kind of rotor, degrees from where it starts."""
+COARSE = {HYDROXYL: np.arange(0.0, 360.0, 10.0), AMMONIUM: np.arange(-60.0, 60.0, 15.0), METHYL: np.array([0.0, 180.0])}
+"""First angles tried by each kind of rotor, degrees from where it is."""
 FINE = {HYDROXYL: np.arange(-5.0, 6.0), AMMONIUM: np.arange(-7.0, 8.0), METHYL: np.zeros(1)}
 """Then these, from the best of them."""
 STAGGER_PREFERENCE = 0.1
@@ -82,15 +88,14 @@ def optimise_rotors(
     moved = positions.copy()
     offsets, rows = neighbours_around(moved[parents], moved[present], reach)
     dots, dot_first, sphere = dot_spheres(types.radius)
-    angles = np.zeros(len(riding.rotor_kind))
     kinds = riding.rotor_kind[free]
     coarse, coarse_first = _angle_table(COARSE)
     fine, fine_first = _angle_table(FINE)
     coefficients = riding.coefficients.copy()
     _sweep(
-        moved, riding.hydrogen, riding.frame, riding.shape, coefficients, riding.length, free, kinds, first, stop,
-        types.radius, types.donor, types.acceptor, altloc, bonded.first, bonded.partner, offsets, present[rows],
-        dots, dot_first, sphere, coarse, coarse_first, fine, fine_first, angles,
+        moved, riding.hydrogen, riding.frame, riding.shape, coefficients, riding.length, riding.rotor,
+        free, kinds, first, stop, types.radius, types.donor, types.acceptor, altloc, bonded.first, bonded.partner, offsets,
+        present[rows], dots, dot_first, sphere, coarse, coarse_first, fine, fine_first,
     )  # fmt: skip
     return moved, replace(riding, coefficients=coefficients)
 
@@ -110,59 +115,122 @@ def _angle_table(angles: dict[int, NDArray[np.float64]]) -> tuple[NDArray[np.flo
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sweep(  # type: ignore[no-untyped-def]
-    positions, hydrogen, frame, shape, coefficients, length, rotors, kinds, first, stop,
-    radius, donor, acceptor, altloc, bond_first, bond_partner, offsets, rows,
-    dots, dot_first, sphere, coarse, coarse_first, fine, fine_first, angles,
-):  # fmt: skip
-    """Turn every rotor to its best angle, `SWEEPS` times; changes positions, coefficients and angles."""
+def _sweep(
+    positions: Floats, hydrogen: Ints, frame: Ints, shape: Bytes, coefficients: Floats, length: Floats, rotor: Ints,
+    rotors: Longs, kinds: Bytes, first: Longs, stop: Longs, radius: Floats, donor: Flags, acceptor: Flags, altloc: Ints,
+    bond_first: Ints, bond_partner: Ints, offsets: Longs, rows: Ints, dots: Floats, dot_first: Longs, sphere: Longs,
+    coarse: Floats, coarse_first: Longs, fine: Floats, fine_first: Longs,
+) -> None:  # fmt: skip
+    """Turn every rotor to its best angle, `SWEEPS` times; changes positions and coefficients."""
     is_h = np.zeros(len(radius), dtype=np.bool_)
-    for h in hydrogen:
-        is_h[h] = True
-    near = np.empty((4, MAX_NEIGHBOURS), dtype=np.int32)
-    close = np.empty((4, MAX_NEIGHBOURS), dtype=np.int32)
-    n_near, n_close = np.zeros(4, dtype=np.int64), np.zeros(4, dtype=np.int64)
-    atoms = np.empty(4, dtype=np.int64)
-    start = coefficients[:, 2].copy()
-    for sweep in range(SWEEPS):
+    owner = np.full(len(radius), -1, dtype=np.int64)
+    for h in range(len(hydrogen)):
+        is_h[hydrogen[h]] = True
+        owner[hydrogen[h]] = rotor[h]
+    turned_at = np.zeros(len(first), dtype=np.int64)
+    seen_at = np.full(len(first), -1, dtype=np.int64)
+    clock = 0
+    for _ in range(SWEEPS):
         for r in range(len(rotors)):
-            a, b, kind = first[rotors[r]], stop[rotors[r]], kinds[r]
-            n_atoms = b - a + 1
-            atoms[0] = frame[a, 0]
-            for h in range(a, b):
-                atoms[h - a + 1] = hydrogen[h]
-            for m in range(n_atoms):
-                n_close[m] = close_by_bonds(atoms[m], bond_first, bond_partner, is_h, altloc, close[m])
-                n_near[m] = contacts_of(atoms[m], rows[offsets[r] : offsets[r + 1]], close[m], n_close[m], altloc, near[m])
-            best, best_angle = -np.inf, angles[rotors[r]]
-            for step in range(2):
-                table, table_first = (coarse, coarse_first) if step == 0 else (fine, fine_first)
-                base = 0.0 if step == 0 else best_angle
-                for t in range(table_first[kind], table_first[kind + 1]):
-                    angle = base + table[t]
-                    for h in range(a, b):
-                        coefficients[h, 2] = start[h] + angle
-                    place_hydrogens(positions, hydrogen[a:b], frame[a:b], shape[a:b], coefficients[a:b], length[a:b])
-                    score = STAGGER_PREFERENCE * np.cos(3.0 * angle) if kind == AMMONIUM else 0.0
-                    for m in range(n_atoms):
-                        score += _score(
-                            atoms[m], positions, radius, donor, acceptor, dots, dot_first, sphere,
-                            near[m], n_near[m], close[m], n_close[m],
-                        )  # fmt: skip
-                    if score > best + 1e-9:
-                        best, best_angle = score, angle
-            angles[rotors[r]] = best_angle
-            for h in range(a, b):
-                coefficients[h, 2] = start[h] + best_angle
-            place_hydrogens(positions, hydrogen[a:b], frame[a:b], shape[a:b], coefficients[a:b], length[a:b])
+            clock += 1
+            me = rotors[r]
+            around = rows[offsets[r] : offsets[r + 1]]
+            fresh = seen_at[me] < 0
+            for atom in around:
+                fresh |= owner[atom] >= 0 and turned_at[owner[atom]] > seen_at[me]
+            if not fresh:
+                continue
+            a, b = first[me], stop[me]
+            before = coefficients[a, 2]
+            _turn(
+                positions, hydrogen[a:b], frame[a:b], shape[a:b], coefficients[a:b], length[a:b], kinds[r], around, is_h,
+                radius, donor, acceptor, altloc, bond_first, bond_partner, dots, dot_first, sphere,
+                coarse[coarse_first[kinds[r]] : coarse_first[kinds[r] + 1]],
+                fine[fine_first[kinds[r]] : fine_first[kinds[r] + 1]],
+            )  # fmt: skip
+            seen_at[me] = clock
+            if coefficients[a, 2] != before:
+                turned_at[me] = clock
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _score(  # type: ignore[no-untyped-def]
-    atom, positions, radius, donor, acceptor, dots, dot_first, sphere, near, n_near, close, n_close
-):
-    """Return the contact score of the dots of one atom, divided by the dot density."""
-    own = radius[atom]
+def _turn(
+    positions: Floats, hydrogen: Ints, frame: Ints, shape: Bytes, coefficients: Floats, length: Floats, kind: int, around: Ints,
+    is_h: Flags, radius: Floats, donor: Flags, acceptor: Flags, altloc: Ints, bond_first: Ints, bond_partner: Ints,
+    dots: Floats, dot_first: Longs, sphere: Longs, coarse: Floats, fine: Floats,
+) -> None:  # fmt: skip
+    """Turn one rotor to its best angle, relative to that of its frames when first seen."""
+    n_atoms = len(hydrogen) + 1
+    near = np.empty((n_atoms, MAX_NEIGHBOURS), dtype=np.int32)
+    close = np.empty((n_atoms, MAX_NEIGHBOURS), dtype=np.int32)
+    n_near, n_close = np.zeros(n_atoms, dtype=np.int64), np.zeros(n_atoms, dtype=np.int64)
+    for m in range(n_atoms):
+        atom = hydrogen[m - 1] if m else frame[0, 0]
+        n_close[m] = close_by_bonds(atom, bond_first, bond_partner, is_h, altloc, close[m])
+        n_near[m] = contacts_of(atom, around, close[m], n_close[m], altloc, near[m])
+    parent = frame[0, 0]
+    fixed_close = np.empty(MAX_NEIGHBOURS, dtype=np.int32)
+    n_fixed = 0
+    for k in range(n_close[0]):
+        if not (hydrogen == close[0, k]).any():
+            fixed_close[n_fixed] = close[0, k]
+            n_fixed += 1
+    values = np.zeros(dot_first[sphere[parent] + 1] - dot_first[sphere[parent]])
+    _dot_values(
+        parent, positions, radius, donor, acceptor, dots, dot_first, sphere, near[0], n_near[0], fixed_close, n_fixed, values
+    )
+    start = coefficients[:, 2].copy()
+    best, best_angle = -np.inf, 0.0
+    scratch = np.zeros(np.max(dot_first[sphere[hydrogen] + 1] - dot_first[sphere[hydrogen]]))
+    for step in range(2):
+        table = coarse if step == 0 else fine
+        base = 0.0 if step == 0 else best_angle
+        for t in range(len(table)):
+            angle = base + table[t]
+            for h in range(len(hydrogen)):
+                coefficients[h, 2] = start[h] + angle
+            place_hydrogens(positions, hydrogen, frame, shape, coefficients, length)
+            score = _visible(parent, positions, radius, dots, dot_first, sphere, hydrogen, values)
+            for m in range(1, n_atoms):
+                score += _dot_values(
+                    hydrogen[m - 1], positions, radius, donor, acceptor, dots, dot_first, sphere,
+                    near[m], n_near[m], close[m], n_close[m], scratch,
+                )  # fmt: skip
+            score /= DOT_DENSITY
+            if kind == AMMONIUM:
+                score += STAGGER_PREFERENCE * np.cos(3.0 * (start[0] + angle - np.pi))
+            if score > best + 1e-9:
+                best, best_angle = score, angle
+    for h in range(len(hydrogen)):
+        coefficients[h, 2] = start[h] + best_angle
+    place_hydrogens(positions, hydrogen, frame, shape, coefficients, length)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _visible(
+    parent: int, positions: Floats, radius: Floats, dots: Floats, dot_first: Longs, sphere: Longs, hydrogen: Ints,
+    values: Floats,
+) -> float:  # fmt: skip
+    """Return the sum of the values of the dots of the parent that its hydrogens leave free."""
+    total = 0.0
+    begin = dot_first[sphere[parent]]
+    for d in range(len(values)):
+        if values[d] != 0.0:
+            x = positions[parent, 0] + dots[begin + d, 0]
+            y = positions[parent, 1] + dots[begin + d, 1]
+            z = positions[parent, 2] + dots[begin + d, 2]
+            if not buried(x, y, z, hydrogen, len(hydrogen), positions, radius):
+                total += values[d]
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _dot_values(
+    atom: int, positions: Floats, radius: Floats, donor: Flags, acceptor: Flags, dots: Floats, dot_first: Longs, sphere: Longs,
+    near: Ints, n_near: int, close: Ints, n_close: int, values: Floats,
+) -> float:  # fmt: skip
+    """Write the contact score of each dot of an atom to `values` and return their sum."""
+    own, total = radius[atom], 0.0
     nearby = np.empty(n_near, dtype=np.int32)
     count = 0
     for k in range(n_near):
@@ -173,20 +241,19 @@ def _score(  # type: ignore[no-untyped-def]
         if square < (own + radius[j] + 2.0 * PROBE_RADIUS) ** 2:
             nearby[count] = j
             count += 1
-    total = 0.0
-    if count == 0:
-        return total
-    stretch = 1.0 + PROBE_RADIUS / own
-    for d in range(dot_first[sphere[atom]], dot_first[sphere[atom] + 1]):
-        x, y, z = positions[atom, 0] + dots[d, 0], positions[atom, 1] + dots[d, 1], positions[atom, 2] + dots[d, 2]
-        px, py, pz = positions[atom, 0] + stretch * dots[d, 0], positions[atom, 1] + stretch * dots[d, 1], positions[atom, 2] + stretch * dots[d, 2]
+    begin = dot_first[sphere[atom]]
+    stretch = PROBE_RADIUS / own
+    for d in range(dot_first[sphere[atom] + 1] - begin):
+        values[d] = 0.0
+        ox, oy, oz = dots[begin + d, 0], dots[begin + d, 1], dots[begin + d, 2]
+        x, y, z = positions[atom, 0] + ox, positions[atom, 1] + oy, positions[atom, 2] + oz
         target, gap = -1, 1e9
         for k in range(count):
             j = nearby[k]
-            dx, dy, dz = positions[j, 0] - px, positions[j, 1] - py, positions[j, 2] - pz
+            dx, dy, dz = positions[j, 0] - x, positions[j, 1] - y, positions[j, 2] - z
+            px, py, pz = dx - stretch * ox, dy - stretch * oy, dz - stretch * oz
             limit = radius[j] + PROBE_RADIUS
-            if dx * dx + dy * dy + dz * dz <= limit * limit:
-                dx, dy, dz = positions[j, 0] - x, positions[j, 1] - y, positions[j, 2] - z
+            if px * px + py * py + pz * pz <= limit * limit:
                 this = np.sqrt(dx * dx + dy * dy + dz * dz) - radius[j]
                 if this < gap:
                     target, gap = j, this
@@ -194,17 +261,18 @@ def _score(  # type: ignore[no-untyped-def]
             continue
         if gap > 0.0:
             if _in_contact_disc(x, y, z, positions, atom, target, radius):
-                total += np.exp(-((gap / GAP_SCALE) ** 2))
+                values[d] = np.exp(-((gap / GAP_SCALE) ** 2))
         elif (donor[atom] and acceptor[target]) or (acceptor[atom] and donor[target]):
             beyond = -gap - HYDROGEN_BOND_OVERLAP
-            total += -BUMP_WEIGHT * 0.5 * beyond if beyond > 0.0 else -BOND_WEIGHT * 0.5 * gap
+            values[d] = -0.5 * BUMP_WEIGHT * beyond if beyond > 0.0 else -0.5 * BOND_WEIGHT * gap
         else:
-            total += BUMP_WEIGHT * 0.5 * gap
-    return total / DOT_DENSITY
+            values[d] = 0.5 * BUMP_WEIGHT * gap
+        total += values[d]
+    return total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _in_contact_disc(x, y, z, positions, atom, target, radius):  # type: ignore[no-untyped-def]
+def _in_contact_disc(x: float, y: float, z: float, positions: Floats, atom: int, target: int, radius: Floats) -> bool:
     """Return whether a dot is as near to the line of centres as dots of spheres that just touch would be."""
     dx = positions[target, 0] - positions[atom, 0]
     dy = positions[target, 1] - positions[atom, 1]

@@ -81,8 +81,8 @@ def clashscore(
     smallest_occupancy : float
         Atoms with an occupancy up to this are ignored.
     """
-    add = library is not None and (rebuild or not structure.is_hydrogen.any())
-    if add:
+    add = rebuild or not structure.is_hydrogen.any()
+    if add and library is not None:
         built = hydrogenate(structure, library, from_dictionary=True)
         full, bonded = built.structure, built.bonding.neighbours
     else:
@@ -106,4 +106,4 @@ def clashscore(
     listed = zip(rows.tolist(), full.names[found.pairs].tolist(), found.overlap.tolist(), strict=True)
     clashes = tuple(Clash(row[0], names[0], row[1], names[1], overlap) for row, names, overlap in listed)
     score = 1000.0 * len(found.pairs) / n_atoms
-    return Clashscore({"clashscore": score}, {}, residues, clashes, n_atoms, add)
+    return Clashscore({"clashscore": score}, {}, residues, clashes, n_atoms, add and library is not None)

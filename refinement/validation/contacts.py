@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from refinement.restraints.contact_types import ContactTypes
     from refinement.structure import Structure
 
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int32]
+    Longs = NDArray[np.int64]
+    Flags = NDArray[np.bool_]
+
 CLASH_OVERLAP = 0.4
 """Å"""
 SMALLEST_OCCUPANCY = 0.01
@@ -113,10 +118,11 @@ def _sources(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _dot_clashes(  # type: ignore[no-untyped-def]
-    positions, radius, donor, acceptor, water, hydrogen, occupancy, altloc,
-    bond_first, bond_partner, offsets, rows, dots, first, sphere, sources,
-):  # fmt: skip
+def _dot_clashes(
+    positions: Floats, radius: Floats, donor: Flags, acceptor: Flags, water: Flags, hydrogen: Flags, occupancy: Floats,
+    altloc: Ints, bond_first: Ints, bond_partner: Ints, offsets: Longs, rows: Ints, dots: Floats, first: Longs, sphere: Longs,
+    sources: Ints,
+) -> tuple[Ints, Floats]:  # fmt: skip
     """Return pairs (source, target) and their worst overlap; infinite negative for a hydrogen bond."""
     capacity = 16 * len(sources) + 64
     found = np.empty((capacity, 2), dtype=np.int32)
@@ -163,7 +169,7 @@ def _dot_clashes(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _any_deep(source, near, n_near, positions, radius):  # type: ignore[no-untyped-def]
+def _any_deep(source: int, near: Ints, n_near: int, positions: Floats, radius: Floats) -> bool:
     """Return whether any sphere of `near` overlaps that of `source` enough for a clash."""
     for k in range(n_near):
         j = near[k]

@@ -13,7 +13,6 @@ from refinement.restraints.graph import exclusions
 
 if TYPE_CHECKING:
     import gemmi
-    from numpy.typing import NDArray
 
     from refinement.restraints.bonding import Bonding
     from refinement.structure import Structure
