@@ -113,7 +113,7 @@ def test_hydrogens_are_counted_apart(peptide: Callable) -> None:
     sites = list(model.sites)
     for k in (2, 3):
         nitrogen = next(s for s in model.sites if s.number == k and s.name == "N")
-        sites.insert(sites.index(nitrogen) + 1, replace(nitrogen, name="H", position=nitrogen.position + [0, 0, 1.5]))
+        sites.insert(sites.index(nitrogen) + 1, replace(nitrogen, name="H", position=nitrogen.position + np.array([0, 0, 1.5])))
     structure = type(model)(sites).structure()
     bare = model.structure()
     library = load_monomer_library(["ALA"])
