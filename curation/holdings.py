@@ -7,15 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from curation.archive import EMDB_HOLDINGS, PDB_HOLDINGS, header_path, model_path
+from curation.archive import EMDB_HOLDINGS, PDB_DATES, PDB_HOLDINGS, header_path, model_path
 from curation.download import FileDamagedError, FileMissingError
 from curation.emdb_header import MAX_HEADER_BYTES, HeaderError, read_header
 from curation.identifiers import Declarer, Pair, normalise_emdb_id, normalise_pdb_id
 from curation.metadata import associated_maps, parse_document, read_packed
+from curation.remembered import RememberedLinks
 from refinement.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    import gemmi
 
     from curation.archive import Archive
 
@@ -78,9 +81,11 @@ def list_pairs(archive: Archive, *, progress: Progress | None = None) -> list[Pa
         for pdb_id in models:
             links.add(emdb_id, pdb_id, Declarer.EMDB)
     candidates = [pdb_id for pdb_id, kinds in released.items() if not _other_method(kinds)]
-    for pdb_id, volumes in _mapped(lambda key: _model_links(archive, key), candidates, "models", archive, progress):
+    memory = RememberedLinks(archive.cache, _dates(archive) if archive.cache else {})
+    for pdb_id, volumes in _mapped(lambda key: _model_links(archive, key, memory), candidates, "models", archive, progress):
         for emdb_id in volumes:
             links.add(emdb_id, pdb_id, Declarer.PDB)
+    memory.save()
     return _pairs(links, set(released), maps)
 
 
@@ -121,6 +126,21 @@ def read_emdb_holdings(archive: Archive) -> list[str]:
     return list(released)
 
 
+def _dates(archive: Archive) -> dict[str, str]:
+    """Return when each PDB entry changed last; empty if the archive doesn't say."""
+    dates: dict[str, str] = {}
+    try:
+        stated = _read_object(archive, PDB_DATES)
+    except (FileMissingError, HoldingsError):
+        return {}
+    for key, date in stated.items():
+        try:
+            dates[normalise_pdb_id(key)] = str(date)
+        except InputError:
+            continue
+    return dates
+
+
 def _pairs(links: _Links, released: set[str], maps: Iterable[str]) -> list[Pair]:
     models_of: dict[str, dict[str, set[Declarer]]] = {emdb_id: {} for emdb_id in maps}
     for (emdb_id, pdb_id), declarers in links.declared.items():
@@ -146,16 +166,20 @@ def _header_links(archive: Archive, emdb_id: str) -> tuple[str, ...]:
         return ()
 
 
-def _model_links(archive: Archive, pdb_id: str) -> tuple[str, ...]:
+def _model_links(archive: Archive, pdb_id: str, memory: RememberedLinks) -> tuple[str, ...]:
+    known = memory.get(pdb_id)
+    if known is not None:
+        return known
     try:
         data = read_packed(archive.fetch(model_path(pdb_id), max_bytes=MAX_MODEL_BYTES))
-        if b"EMDB" not in data:
-            return ()
-        document = parse_document(data)
+        # Most entries aren't from electron microscopy and never name the EMDB; they need not be parsed.
+        document: Iterable[gemmi.cif.Block] = parse_document(data) if b"EMDB" in data else ()
     except (ModelError, FileMissingError, FileDamagedError, ValueError, RuntimeError):
         # Curation reports the broken model; the map's header may still declare the pair.
         return ()
-    return tuple(dict.fromkeys(emdb_id for block in document for emdb_id in associated_maps(block)))
+    found = tuple(dict.fromkeys(emdb_id for block in document for emdb_id in associated_maps(block)))
+    memory.put(pdb_id, found)
+    return found
 
 
 def _mapped(

@@ -260,7 +260,7 @@ def test_archive_out_of_reach_is_no_finding(tiny: Any, tmp_path: Path, serve: Ca
         curate(parse_pair(key), archive, tmp_path / "work")
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.data())
 def test_any_damage_to_any_file_gives_an_answer(tmp_path_factory: pytest.TempPathFactory, tiny: Any, data: Any) -> None:
     workdir = tmp_path_factory.getbasetemp() / "damaged"

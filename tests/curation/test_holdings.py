@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curation.archive import Archive
+from curation.archive import PDB_DATES, Archive
 from curation.download import FileMissingError
 from curation.holdings import HoldingsError, list_pairs, read_emdb_holdings, read_pdb_holdings
 from curation.identifiers import Declarer
+from curation.remembered import MEMORY_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,7 +104,44 @@ def test_truncated_holdings(tiny: Any) -> None:
         list_pairs(Archive(tiny.root))
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def date_entries(tiny: Any, date: str) -> None:
+    dates = json.dumps(dict.fromkeys(tiny.models, date)).encode()
+    tiny.write(tiny.root / PDB_DATES, gzip.compress(dates))
+
+
+def test_unchanged_models_are_not_opened_again(tiny: Any, tmp_path: Path) -> None:
+    tiny.add("9zaa", "0001", link="pdb")
+    date_entries(tiny, "2026-01-07T00:00:00+00:00")
+    archive = Archive(tiny.root, tmp_path / "cache")
+    first = list_pairs(archive)
+    tiny.model_file("9zaa").write_bytes(b"")
+    assert list_pairs(archive) == first
+    date_entries(tiny, "2026-01-14T00:00:00+00:00")
+    assert [pair.key for pair in list_pairs(archive)] == ["EMD-0001"]
+
+
+def test_broken_models_are_not_remembered(tiny: Any, tmp_path: Path) -> None:
+    tiny.add("9zaa", "0001", link="pdb")
+    date_entries(tiny, "2026-01-07T00:00:00+00:00")
+    archive = Archive(tiny.root, tmp_path / "cache")
+    whole = tiny.model_file("9zaa").read_bytes()
+    tiny.model_file("9zaa").write_bytes(whole[:100])
+    assert [pair.key for pair in list_pairs(archive)] == ["EMD-0001"]
+    tiny.model_file("9zaa").write_bytes(whole)
+    assert [pair.key for pair in list_pairs(archive)] == ["9zaa_0001"]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema": 0, "links": {}}', '{"schema": 1, "links": {"9zaa": []}}', '{"schema": 1, "links": 7}']
+)
+def test_damaged_memory_counts_as_empty(tiny: Any, tmp_path: Path, text: str) -> None:
+    tiny.add("9zaa", "0001", link="pdb")
+    date_entries(tiny, "2026-01-07T00:00:00+00:00")
+    tiny.write(tmp_path / "cache" / MEMORY_FILE, text.encode())
+    assert [pair.key for pair in list_pairs(Archive(tiny.root, tmp_path / "cache"))] == ["9zaa_0001"]
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(JSON)
 def test_any_json_is_read_or_refused(tmp_path: Path, content: object) -> None:
     for name, packed in (

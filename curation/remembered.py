@@ -1,0 +1,71 @@
+"""Links between models and maps that an earlier listing read, so that unchanged models need not be opened again.
+
+The PDB publishes when each entry changed last. What a model's file said is remembered with that date and holds until
+the date changes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from curation.identifiers import normalise_emdb_id, normalise_pdb_id
+from refinement.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+MEMORY_FILE = "model_links.json"
+SCHEMA = 1
+
+
+class RememberedLinks:
+    """The associated maps of models, by the date of the entry's last change.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where the memory is kept; None remembers nothing.
+    dates : Mapping[str, str]
+        Date of the last change by PDB id; entries without one aren't remembered.
+    """
+
+    def __init__(self, folder: Path | None, dates: Mapping[str, str]) -> None:
+        self._path = folder / MEMORY_FILE if folder is not None and dates else None
+        self._dates = dates
+        self._links = _load(self._path) if self._path else {}
+
+    def get(self, pdb_id: str) -> tuple[str, ...] | None:
+        """Return the EMDB ids that an unchanged model stated; None if it has to be read."""
+        known = self._links.get(pdb_id)
+        return known[1] if known is not None and known[0] == self._dates.get(pdb_id) else None
+
+    def put(self, pdb_id: str, emdb_ids: tuple[str, ...]) -> None:
+        """Remember what a model that could be read stated."""
+        if self._path is not None and pdb_id in self._dates:
+            self._links[pdb_id] = (self._dates[pdb_id], emdb_ids)
+
+    def save(self) -> None:
+        """Write the memory; it is replaced as a whole."""
+        if self._path is None:
+            return
+        content = {"schema": SCHEMA, "links": {key: [date, *ids] for key, (date, ids) in sorted(self._links.items())}}
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        draft = self._path.with_name(f".{self._path.name}.partial")
+        draft.write_text(json.dumps(content), encoding="utf-8")
+        draft.replace(self._path)
+
+
+def _load(path: Path) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Read the memory; a damaged one counts as empty, since everything in it can be read again."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            return {}
+        return {
+            normalise_pdb_id(key): (str(date), tuple(normalise_emdb_id(name) for name in names))
+            for key, (date, *names) in content["links"].items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, InputError):
+        return {}
