@@ -28,6 +28,10 @@ LABEL = re.compile(r"\d{4}-\d{2}(?:-[a-z0-9]+)*")
 BATCH = 1000
 
 
+class RunDiffersError(InputError):
+    """There is a run of this name that was begun with another engine or other settings."""
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """What planning did: the run, the pairs found, and the jobs that are new."""
@@ -72,7 +76,9 @@ def plan_run(
     Raises
     ------
     InputError
-        If the label can't be used, the run exists with other settings, or a pair of `only` doesn't exist.
+        If the label can't be used or a pair of `only` doesn't exist.
+    RunDiffersError
+        If the run was begun with another engine or other settings.
     """
     if not LABEL.fullmatch(label):
         message = f"{label!r} can't be the label of a run."
@@ -112,7 +118,9 @@ def _run(label: str, *, archive: str, kind: str, strict: bool, wanted: dict[str,
     run, _ = Run.objects.get_or_create(label=label, defaults=made)
     if (run.settings_hash, run.engine_version) != (digest, __version__):
         message = f"The run {label} was begun with engine {run.engine_version} and settings {run.settings_hash[:12]}."
-        raise InputError("run_differs", message, f"Plan a new one, e.g. {label}-b, for engine {__version__} and {digest[:12]}.")
+        raise RunDiffersError(
+            "run_differs", message, f"Plan a new one, e.g. {label}-b, for engine {__version__} and {digest[:12]}."
+        )
     return run
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from typing import Any
+from contextlib import suppress
+from string import ascii_lowercase
+from typing import TYPE_CHECKING, Any
 
-from curation.example import build_example_archive
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
@@ -17,7 +18,11 @@ from ceres.management.base import UNUSABLE, OperatorCommand, complain_about_our_
 from ceres.management.commands.work_run import work_with_bars
 from ceres.management.display import listing_progress, run_table, step_progress
 from ceres.models import State
-from ceres.pipeline.plan import plan_run
+from ceres.pipeline.plan import RunDiffersError, plan_run
+from curation.example import build_example_archive
+
+if TYPE_CHECKING:
+    from ceres.pipeline.plan import Planned
 
 HOST = "127.0.0.1"
 
@@ -31,15 +36,7 @@ class Command(OperatorCommand):
         call_command("migrate", verbosity=0)
         console = self.console()
         archive = settings.CERES_ARCHIVE or self._example()
-        with listing_progress(console) as progress:
-            planned = plan_run(
-                timezone.now().strftime("%Y-%m"),
-                archive=archive,
-                strict=settings.CERES_STRICT,
-                protocol=settings.CERES_PROTOCOL,
-                seed=settings.CERES_SEED,
-                progress=progress,
-            )
+        planned = self._plan(archive)
         run = planned.run
         published = run.jobs.filter(state=State.PUBLISHED).count()
         console.print(f"Run {run} on {archive}: {planned.pairs} pairs, {published} published before.", highlight=False)
@@ -48,6 +45,24 @@ class Command(OperatorCommand):
         complain_about_our_faults(run)
         if settings.CERES_DEMO_SERVE:
             self._serve()
+
+    def _plan(self, archive: str) -> Planned:
+        """Plan this month's run; where it was begun by another engine or with other settings, one beside it."""
+        month = timezone.now().strftime("%Y-%m")
+        labels = [month, *(f"{month}-{letter}" for letter in ascii_lowercase[1:])]
+        with listing_progress(self.console()) as progress:
+            for label in labels:
+                with suppress(RunDiffersError):
+                    return plan_run(
+                        label,
+                        archive=archive,
+                        strict=settings.CERES_STRICT,
+                        protocol=settings.CERES_PROTOCOL,
+                        seed=settings.CERES_SEED,
+                        progress=progress,
+                    )
+        message = f"The runs {labels[0]} to {labels[-1]} were begun with other settings."
+        raise CommandError(message, returncode=UNUSABLE)
 
     def _example(self) -> str:
         """Return the example archive, made at the first time."""

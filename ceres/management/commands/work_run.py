@@ -23,7 +23,7 @@ def work_with_bars(run: Run, console: Console, *, workers: int = 1) -> None:
     """Work through a run: through the broker's workers, in processes of our own, or right here."""
     with RunDisplay(run, console) as display:
         if not settings.CELERY_TASK_ALWAYS_EAGER:
-            work.follow(run, lambda: (reap(), display.update_from_table()))
+            work.follow(run, lambda: _ring_and_look(display))
         elif workers > 1:
             with work.worker_processes(run, workers) as processes:
                 work.follow(run, display.update_from_table, lambda: any(process.poll() is None for process in processes))
@@ -31,6 +31,11 @@ def work_with_bars(run: Run, console: Console, *, workers: int = 1) -> None:
             with watch.listening(display.listen):
                 work.work_through(run)
             display.update()
+
+
+def _ring_and_look(display: RunDisplay) -> None:
+    reap()
+    display.update_from_table()
 
 
 class Command(OperatorCommand):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from ceres.models import METRIC_KEYS, Job, State
+from ceres.models import METRIC_KEYS, Job, Run, State
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,6 +124,19 @@ def test_demo_publishes_and_stops_when_it_need_not_serve(
     assert "3 pairs, 2 published before" in second
     assert "2 published, 1 refused" in second
     assert engine.calls.count("refine") == 2
+
+
+def test_demo_makes_a_run_beside_one_with_other_settings(folders: Path, small_archive: Path, engine: Any, settings: Any) -> None:
+    settings.CERES_ARCHIVE, settings.CERES_DEMO_SERVE = str(small_archive), False
+    manage("demo")
+    settings.CERES_SEED = 7
+    manage("demo")
+    first, second = Run.objects.order_by("id")
+    assert second.label == f"{first.label}-b"
+    assert (first.settings["seed"], second.settings["seed"]) == (0, 7)
+    assert second.jobs.filter(state=State.PUBLISHED).count() == 2
+    manage("demo")
+    assert Run.objects.count() == 2
 
 
 def test_demo_refuses_a_port_in_use_before_it_works(folders: Path, settings: Any) -> None:
