@@ -221,7 +221,6 @@ def _refine(options: argparse.Namespace, terminal: Terminal) -> int:
             progress=progress,
         )
     _show(table, options.output, "refined.cif.gz", terminal)
-    terminal.answer(table)
     return DONE
 
 
@@ -242,7 +241,6 @@ def _validate(options: argparse.Namespace, terminal: Terminal) -> int:
             progress=progress,
         )
     _show(table, options.output, "table_one.json", terminal)
-    terminal.answer(table)
     return DONE
 
 
@@ -283,8 +281,7 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
                 output=output,
                 progress=progress,
             )
-    _show(table, output, "refined.cif.gz", terminal)
-    terminal.answer({**_described(curated), "output": str(output), "table_one": table})
+    _show(table, output, "refined.cif.gz", terminal, {**_described(curated), "output": str(output)})
     return DONE
 
 
@@ -313,9 +310,14 @@ def _described(curated: Any) -> dict[str, Any]:
     }
 
 
-def _show(table: dict[str, Any], output: Path, main_file: str, terminal: Terminal) -> None:
+def _show(table: dict[str, Any], output: Path, main_file: str, terminal: Terminal, curated: dict[str, Any] | None = None) -> None:
+    """Show Table 1 and where the files are, or give the same as JSON, with the curation in front of it."""
+    from refinement.output import clean
+
     terminal.table_one(table)
     terminal.say(f"\n{output / main_file}   {table['timings_s']['total']:.1f} s")
+    content = clean(table)
+    terminal.answer(content if curated is None else {**curated, "table_one": content})
 
 
 def _resolution(options: argparse.Namespace) -> float:
