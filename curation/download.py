@@ -138,21 +138,19 @@ def download(
     patience = patience or Patience()
     target.parent.mkdir(parents=True, exist_ok=True)
     known = read_receipt(target)
-    for last in (False, True):
+    damage: str | None = None
+    for _ in range(2):
         receipt = _with_retries(client, url, target, known, max_bytes, patience, progress)
-        if receipt is known and known is not None:
-            return known
+        if receipt is known:
+            return receipt
         part = _part(target)
         damage = gzip_damage(part) if target.suffix == ".gz" else None
         if damage is None:
             _publish(part, target, receipt)
             return receipt
         part.unlink()
-        if last:
-            message = f"{target.name} is damaged in the archive: {damage}."
-            raise FileDamagedError("file_damaged", message, "The archive's own copy can't be unpacked.")
-    message = "a download ends by returning or raising"
-    raise AssertionError(message)
+    message = f"{target.name} is damaged in the archive: {damage}."
+    raise FileDamagedError("file_damaged", message, "The archive's own copy can't be unpacked.")
 
 
 def read_receipt(target: Path) -> Receipt | None:

@@ -41,21 +41,32 @@ def summarise(
         whole ``composition`` · ``deposited`` (atoms and chains of the file) · ``map, half_maps, contour,
         fraction_inside, map_statistics`` · ``assembly`` · ``links`` · ``files``. What isn't known is None.
     """
-    header, model, deposited = facts.header, facts.model, facts.composition
+    header, model = facts.header, facts.model
     return {
         "pair": facts.pair.key,
         "pdb_id": facts.pair.pdb_id,
         "emdb_id": facts.pair.emdb_id,
         "title": (model.title if model else "") or (header.title if header else ""),
-        "map_title": header.title if header else "",
-        "status": header.status if header else "",
         "methods": sorted({*(header.methods if header else ()), *(model.methods if model else ())}),
         "dates": {"model": model.dates if model else {}, "map": header.dates if header else {}},
-        "symmetry": list(header.symmetry) if header else [],
         "resolution": consensus.value,
         "resolution_rounded": consensus.rounded,
         "resolution_values": [sourced.as_dict() for sourced in facts.resolutions],
-        "resolution_method": next(iter(header.resolution_methods), None) if header else None,
+        **_model(facts, made_of),
+        **_map(facts),
+        "assembly": _assembly(assembled),
+        "links": {
+            "header": list(header.pdb_ids) if header else None,
+            "model": list(model.associated_maps) if model else None,
+            "related": list(model.related_maps) if model else None,
+        },
+        "files": revisions,
+    }
+
+
+def _model(facts: PairFacts, made_of: Composition | None) -> dict[str, Any]:
+    deposited = facts.composition
+    return {
         "atoms": made_of.atoms if made_of else None,
         "hydrogens": made_of.hydrogens if made_of else None,
         "chains": list(made_of.chains) if made_of else None,
@@ -65,20 +76,23 @@ def summarise(
         "deposited": {"atoms": deposited.atoms, "chains": list(deposited.chains), "ligands": deposited.ligands}
         if deposited
         else None,
+        "unknown_compounds": list(facts.unknown_compounds),
+    }
+
+
+def _map(facts: PairFacts) -> dict[str, Any]:
+    header = facts.header
+    return {
+        "map_title": header.title if header else "",
+        "status": header.status if header else "",
+        "symmetry": list(header.symmetry) if header else [],
+        "resolution_method": next(iter(header.resolution_methods), None) if header else None,
         "map": _grid(facts.map) if facts.map else _stated_grid(header),
         "half_maps": [_grid(grid) for grid in facts.half_maps],
         "half_maps_present": len(facts.half_maps) == 2,
         "map_statistics": header.statistics if header else {},
         "contour": header.contour if header else None,
         "fraction_inside": facts.fraction_inside,
-        "unknown_compounds": list(facts.unknown_compounds),
-        "assembly": _assembly(assembled),
-        "links": {
-            "header": list(header.pdb_ids) if header else None,
-            "model": list(model.associated_maps) if model else None,
-            "related": list(model.related_maps) if model else None,
-        },
-        "files": revisions,
     }
 
 
