@@ -268,7 +268,7 @@ LOGGING = {
     "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": "WARNING"},
-    "loggers": {"ceres": {"level": LOG_LEVEL}},
+    "loggers": {"ceres": {"level": LOG_LEVEL}, "django.request": {"level": "ERROR"}},
 }
 
 ENVIRONMENT: frozenset[str] = env.names_read()

@@ -96,6 +96,13 @@ def _fingerprint(path: Path) -> dict[str, Any]:
     return {"sha256": digest, "size": path.stat().st_size}
 
 
+def _inputs(job: Job, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the engine read, and the files of the archive that it was made from, with their checksums."""
+    files = job.entry.facts.get("files", {})
+    originals = [{"name": path, "sha256": digest} for path, digest in files.items()]
+    return {**table.get("inputs", {}), "archive": job.archive, "archive_files": originals}
+
+
 def record_result(job: Job, table: Mapping[str, Any], manifest: list[dict[str, Any]], placement: storage.Placement) -> None:
     """Write the result and its artifacts and make it the entry's latest; call it inside a transaction."""
     comparison = verdict.compare(table["initial"], table["refined"])
@@ -110,7 +117,7 @@ def record_result(job: Job, table: Mapping[str, Any], manifest: list[dict[str, A
         compared=comparison.compared,
         reasons=table["reasons"],
         findings=job.findings,
-        inputs=table.get("inputs", {}),
+        inputs=_inputs(job, table),
         settings=table.get("settings", {}),
         versions=table.get("versions", {}),
         timings=table.get("timings_s", {}),

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from ceres.models import Artifact, Job, Result, Run, Stage, State, Verdict
 from ceres.pipeline import advance as advance_module
-from ceres.pipeline import publish, stages, watch
+from ceres.pipeline import publish, stages, storage, watch
 from ceres.pipeline.advance import advance, work_folder
 from curation.download import ArchiveError
 from refinement.errors import CeresError, ModelError
@@ -60,6 +60,15 @@ def test_published_files_are_what_the_manifest_says(make_job: MakeJob, engine: A
     listed = json.loads((folder / publish.MANIFEST).read_text())["files"]
     assert {row["name"] for row in listed} == set(publish.FILES.values())
     assert not list((folders / "artifacts").rglob("*.part"))
+
+
+def test_results_can_be_published_in_an_object_store(make_job: MakeJob, engine: Any, settings: Any) -> None:
+    settings.STORAGES = {**settings.STORAGES, "artifacts": {"BACKEND": "django.core.files.storage.InMemoryStorage"}}
+    advance(make_job("9abc", "0123").pk)
+    assert Artifact.objects.count() == len(publish.FILES) + 1
+    for artifact in Artifact.objects.all():
+        with storage.open_artifact(artifact.storage_key) as handle:
+            assert hashlib.sha256(handle.read()).hexdigest() == artifact.sha256
 
 
 def test_a_message_delivered_twice_does_nothing(make_job: MakeJob, engine: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -108,4 +109,9 @@ def test_real_pairs_reach_the_engine_with_their_files(folders: Path, shared: Pat
     assert seen["resolution"] == pytest.approx(3.64)
     entry = Entry.objects.get(key="9asb_99002")
     assert (entry.resolution, entry.atoms, entry.chains) == (3.64, 793, 1)
-    assert run.jobs.get(entry=entry).result.refined_cc_mask == 1.0
+    result = run.jobs.get(entry=entry).result
+    assert result.refined_cc_mask == 1.0
+    assert result.inputs["archive"] == str(shared / "archive")
+    originals = {row["name"]: row["sha256"] for row in result.inputs["archive_files"]}
+    name = "pdb/data/structures/divided/mmCIF/as/9asb.cif.gz"
+    assert originals[name] == hashlib.sha256((shared / "archive" / name).read_bytes()).hexdigest()
