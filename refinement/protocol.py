@@ -19,7 +19,7 @@ from refinement.minimise import minimise
 from refinement.moves.adp import fit_group_b
 from refinement.restraints.cbeta import cbeta_restraints
 from refinement.restraints.contact_types import contact_types
-from refinement.restraints.hydrogens import hydrogenate
+from refinement.restraints.hydrogens import Hydrogenated, hydrogenate
 from refinement.restraints.nonbonded import make_nonbonded
 from refinement.restraints.ramachandran import ramachandran_restraints
 from refinement.restraints.rotamers import rotamer_restraints, rotamer_targets
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from refinement.maps.density import Density
     from refinement.maps.interpolation import InterpolatedMap
     from refinement.output import RunLog
-    from refinement.restraints.hydrogens import Hydrogenated
     from refinement.restraints.topology import Topology
     from refinement.settings import Settings
     from refinement.structure import Structure
@@ -56,6 +55,7 @@ class Strengths:
     rotamers: float = 1.0
     ramachandran: float = 1.0
     cbeta: float = 1.0
+    peptides: float = 1.0
     map: float = 1.0
 
     def raise_for(self, harms: list[str]) -> None:
@@ -65,19 +65,22 @@ class Strengths:
             ("rotamer_outliers", "rotamers"),
             ("rama_outliers", "ramachandran"),
             ("cbeta_deviations", "cbeta"),
+            ("cis_nonproline", "peptides"),
+            ("twisted_peptides", "peptides"),
         ):
             if name in harms:
                 setattr(self, attribute, min(getattr(self, attribute) * STRONGER, MAX_FACTOR))
-        if "bonds_rmsd" in harms or "angles_rmsd" in harms:
+        if {"bonds_rmsd", "angles_rmsd", "chirality_outliers", "planarity_outliers"} & set(harms):
             self.map = max(self.map / STRONGER, 1.0 / MAX_FACTOR)
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A model after a cycle."""
+    """A model after a cycle, and the same with hydrogens built anew."""
 
     label: str
     structure: Structure
+    hydrogenated: Hydrogenated
     geometry: Geometry
     density_mean: float
 
@@ -172,27 +175,27 @@ def _macro_cycles(
 ) -> tuple[list[State], float]:
     """Run the cycles; returns the state after each, and the map weight."""
     settings, strengths = problem.settings, Strengths()
-    current, states = initial.structure, []
-    weight, model = 0.0, None
+    state, states, weight = initial, [], 0.0
     for cycle in range(1, settings.cycles + 1):
         started = time.perf_counter()
         progress(f"macro-cycle {cycle} of {settings.cycles}", (cycle - 1) / (settings.cycles + 1))
-        model = hydrogenate(current, problem.library)
+        start = state.structure.positions
         if cycle == 1:
-            weight = map_weight(lambda trial: _target(model, current, problem, trial, strengths), current, problem.topology, settings)
+            weight = map_weight(
+                lambda trial: _target(initial, problem, trial, strengths), initial.structure, problem.topology, settings
+            )
             log.add("weight", f"Map weight {weight:.2f}.", weight=weight)
-        target = _target(model, current, problem, weight, strengths)
+        target = _target(state, problem, weight, strengths)
         found = minimise(
             target,
-            current.positions,
+            start,
             max_iterations=settings.iterations,
             max_shift=settings.max_shift,
             curvature=target.curvature(),
         )
         target.close()
-        moved = float(np.sqrt(((found.x - current.positions) ** 2).sum(axis=1).mean()))
-        current = current.moved(found.x)
-        state = _state(f"cycle {cycle}", current, problem)
+        moved = float(np.sqrt(((found.x - start) ** 2).sum(axis=1).mean()))
+        state = _state(f"cycle {cycle}", state.structure.moved(found.x), problem)
         states.append(state)
         seconds = time.perf_counter() - started
         _log_state(log, state, moved=moved, cycle_seconds=seconds, evaluations=found.evaluations)
@@ -204,16 +207,18 @@ def _macro_cycles(
     return states, weight
 
 
-def _target(model: Hydrogenated, bare: Structure, problem: _Problem, weight: float, strengths: Strengths) -> Target:
+def _target(state: State, problem: _Problem, weight: float, strengths: Strengths) -> Target:
     """Build the target for the present model: targets of conformation-dependent terms are those of now."""
-    settings = problem.settings
+    settings, bare, model = problem.settings, state.structure, state.hydrogenated
     weight = weight * strengths.map
     stiffness = max(1.0, weight / 10.0)
     cbeta = cbeta_restraints(bare, sigma=settings.cbeta_sigma)
-    rotamer = rotamer_restraints(rotamer_targets(bare), sigma=settings.rotamer_sigma, limit=np.inf)
+    side_chains = rotamer_targets(bare)
+    rotamer = rotamer_restraints(side_chains, sigma=settings.rotamer_sigma, limit=np.inf)
+    rare = np.isin(rotamer.residue, side_chains.residue[side_chains.score < FAVORED])
     torsions = [
         replace(cbeta, weight=cbeta.weight * stiffness * strengths.cbeta),
-        replace(rotamer, weight=rotamer.weight * stiffness * strengths.rotamers),
+        replace(rotamer, weight=rotamer.weight * stiffness * strengths.rotamers * np.where(rare, settings.outlier_boost, 1.0)),
     ]
     backbone = ramachandran_restraints(bare, problem.topology)
     scores = ramachandran(bare).score[backbone.residue]
@@ -222,7 +227,7 @@ def _target(model: Hydrogenated, bare: Structure, problem: _Problem, weight: flo
     return Target(
         model,
         problem.interpolated,
-        covalent=covalent_terms(bare, problem.topology),
+        covalent=covalent_terms(bare, problem.topology, peptides=strengths.peptides),
         nonbonded=make_nonbonded(
             model.structure,
             contact_types(model.structure, model.bonding.neighbours, problem.library),
@@ -277,9 +282,10 @@ def _cc(structure: Structure, problem: _Problem) -> float:
 
 
 def _state(label: str, structure: Structure, problem: _Problem) -> State:
-    geometry = measure_geometry(structure, problem.topology, problem.library)
+    built = hydrogenate(structure, problem.library, from_dictionary=True)
+    geometry = measure_geometry(structure, problem.topology, problem.library, built)
     values: NDArray[np.float64] = problem.interpolated.values(structure.positions)
-    return State(label, structure, geometry, float(values.mean()))
+    return State(label, structure, built, geometry, float(values.mean()))
 
 
 def _row(state: State) -> dict[str, Any]:

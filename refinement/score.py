@@ -2,7 +2,7 @@
 
 The rule for the final model: among the states that do no harm to geometry, the one with the best fit; among
 equals in fit the one with the better geometry. A state harms if it is worse than the deposited model in
-clashes, rotamers, Ramachandran or Cβ outliers, if it misses the limits on bonds and angles where the
+clashes, rotamers, Ramachandran or Cβ outliers, cis or twisted peptides, chirality or planarity, if it misses the limits on bonds and angles where the
 deposited model kept them, or if it fits worse.
 """
 
@@ -15,12 +15,14 @@ from refinement.validation.cbeta import cbeta_deviations
 from refinement.validation.clashscore import clashscore
 from refinement.validation.geometry import covalent_geometry
 from refinement.validation.molprobity import molprobity_score
+from refinement.validation.omega import omega
 from refinement.validation.ramachandran import ramachandran
 from refinement.validation.rotamers import rotamers
 
 if TYPE_CHECKING:
     import gemmi
 
+    from refinement.restraints.hydrogens import Hydrogenated
     from refinement.restraints.topology import Topology
     from refinement.structure import Structure
 
@@ -28,6 +30,19 @@ MAX_BONDS, MAX_ANGLES = 0.015, 2.0
 """Å and degrees; the root-mean-square deviations that a refined model must keep."""
 GOOD_FIT, FIT_TOLERANCE = 0.8, 0.005
 """A model that fits this well may lose this much of CC_mask for its geometry."""
+
+
+COUNTED = (
+    "clashscore",
+    "rotamer_outliers",
+    "rama_outliers",
+    "cbeta_deviations",
+    "cis_nonproline",
+    "twisted_peptides",
+    "chirality_outliers",
+    "planarity_outliers",
+)
+"""Of these a refined model may not have more than the deposited one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +54,10 @@ class Geometry:
     rama_outliers: float | None
     rama_favored: float | None
     cbeta_deviations: float | None
+    cis_nonproline: float | None
+    twisted_peptides: float | None
+    chirality_outliers: float | None
+    planarity_outliers: float | None
     bonds_rmsd: float | None
     angles_rmsd: float | None
 
@@ -52,14 +71,15 @@ class Geometry:
         return asdict(self)
 
 
-def measure_geometry(structure: Structure, topology: Topology, library: gemmi.MonLib) -> Geometry:
-    """Measure a model without hydrogens; clashes are counted on hydrogens built for the purpose."""
+def measure_geometry(structure: Structure, topology: Topology, library: gemmi.MonLib, built: Hydrogenated) -> Geometry:
+    """Measure a model without hydrogens; `built` is the same model with new ones, on which clashes are counted."""
     found = {
         **ramachandran(structure).summary(),
         **rotamers(structure).summary(),
         **cbeta_deviations(structure).summary(),
+        **omega(structure).summary(),
         **covalent_geometry(structure, topology).summary(),
-        **clashscore(structure, library).summary,
+        **clashscore(structure, library, built=built).summary,
     }
     return Geometry(**{name: found[name] for name in Geometry.__slots__})
 
@@ -67,7 +87,7 @@ def measure_geometry(structure: Structure, topology: Topology, library: gemmi.Mo
 def harm(initial: Geometry, state: Geometry) -> list[str]:
     """Return what is worse in `state` than in `initial`, empty if nothing is."""
     worse = []
-    for name in ("clashscore", "rotamer_outliers", "rama_outliers", "cbeta_deviations"):
+    for name in COUNTED:
         before, after = getattr(initial, name), getattr(state, name)
         if before is not None and after is not None and after > before + 1e-9:
             worse.append(name)

@@ -34,7 +34,7 @@ class Settings(BaseModel):
     ramachandran_fine: float = Field(
         0.15, ge=0, description="The same at 2.5 Å or better, where the map decides and a strong term drives Rama-Z too high."
     )
-    outlier_boost: float = Field(5.0, ge=1, description="Factor on the Ramachandran term of residues that aren't favoured.")
+    outlier_boost: float = Field(5.0, ge=1, description="Factor on the backbone and side-chain terms of residues that aren't favoured.")
     rotamer_sigma: float = Field(3.0, gt=0, description="°; side-chain torsions around their targets.")
     cbeta_sigma: float = Field(2.5, gt=0, description="°; the Cβ dihedrals.")
     nonbonded: float = Field(200.0, gt=0, description="Weight of contacts, 1/Å²; below it clashes stay (measured in the prototype).")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refinement.restraints import riding
-from refinement.restraints.arrays import BondKind
+from refinement.restraints.arrays import BondKind, TorsionKind
 from refinement.restraints.covalent import Covalent, covalent_restraints
 from refinement.restraints.standard_targets import standard_targets
 
@@ -152,11 +152,23 @@ class Target:
         return energies
 
 
-def covalent_terms(structure: Structure, topology: Topology) -> Covalent:
-    """Return covalent restraints with the standard targets for the present conformation of the backbone."""
+def covalent_terms(structure: Structure, topology: Topology, *, peptides: float = 1.0) -> Covalent:
+    """Return covalent restraints with the standard targets for the present conformation of the backbone.
+
+    Parameters
+    ----------
+    structure : Structure
+        The model, without hydrogens.
+    topology : Topology
+        Its restraints from the dictionaries.
+    peptides : float
+        Factor on the weight of ω.
+    """
     bonds, angles = standard_targets(structure, topology.bonds, topology.angles)
     metal = bonds.kind == BondKind.METAL
     sigma = np.where(metal, np.minimum(bonds.sigma, METAL_SIGMA), np.maximum(bonds.sigma, BOND_SIGMA_FLOOR))
     bonds = replace(bonds, sigma=sigma)
     changed: dict[str, Any] = {"bonds": bonds, "angles": angles}
-    return covalent_restraints(replace(topology, **changed))
+    terms = covalent_restraints(replace(topology, **changed))
+    factor = np.where(terms.torsions.kind == TorsionKind.OMEGA, peptides, 1.0)
+    return replace(terms, torsion_weight=terms.torsion_weight * factor)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import gemmi
     from numpy.typing import NDArray
 
+    from refinement.restraints.hydrogens import Hydrogenated
     from refinement.structure import Structure
 
 
@@ -62,7 +63,12 @@ class Clashscore:
 
 
 def clashscore(
-    structure: Structure, library: gemmi.MonLib | None, *, rebuild: bool = False, smallest_occupancy: float = SMALLEST_OCCUPANCY
+    structure: Structure,
+    library: gemmi.MonLib | None,
+    *,
+    rebuild: bool = False,
+    built: Hydrogenated | None = None,
+    smallest_occupancy: float = SMALLEST_OCCUPANCY,
 ) -> Clashscore:
     """Return the clashes of a model.
 
@@ -78,6 +84,8 @@ def clashscore(
         Dictionaries; compounds without one get no hydrogens and bonds by distance.
     rebuild : bool
         Strip the hydrogens of the model and build new ones.
+    built : Hydrogenated, optional
+        The model with hydrogens from ``hydrogenate(..., from_dictionary=True)``, where it is at hand.
     smallest_occupancy : float
         Atoms with an occupancy up to this are ignored.
     """
@@ -106,4 +114,4 @@ def clashscore(
     listed = zip(rows.tolist(), full.names[found.pairs].tolist(), found.overlap.tolist(), strict=True)
     clashes = tuple(Clash(row[0], names[0], row[1], names[1], overlap) for row, names, overlap in listed)
     score = 1000.0 * len(found.pairs) / n_atoms
-    return Clashscore({"clashscore": score}, {}, residues, clashes, n_atoms, add and library is not None)
+    return Clashscore({"clashscore": score}, {}, residues, clashes, n_atoms, built is not None)
