@@ -340,7 +340,7 @@ def _write_model(block: gemmi.cif.Block, path: Path) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as out:
-            out.write(gzip.compress(document.as_string().encode(), mtime=0))
+            out.write(gzip.compress(document.as_string().encode(), 6, mtime=0))
             out.flush()
             os.fsync(out.fileno())
         partial.replace(path)

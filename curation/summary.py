@@ -36,10 +36,11 @@ def summarise(
     Returns
     -------
     dict[str, Any]
-        ``title, methods, dates, symmetry, status`` · ``resolution, resolution_rounded, resolution_values,
-        resolution_method`` · ``atoms, hydrogens, chains, residues, ligands`` of the curated model and its
-        whole ``composition`` · ``deposited`` (atoms and chains of the file) · ``map, half_maps, contour,
-        fraction_inside, map_statistics`` · ``assembly`` · ``links`` · ``files``. What isn't known is None.
+        ``pair, pdb_id, emdb_id, title, methods, dates`` · ``resolution, resolution_rounded, resolution_values`` ·
+        ``atoms, hydrogens, chains, residues, ligands`` of the curated model and its whole ``composition`` ·
+        ``deposited`` (atoms, chains and ligands of the file), ``unknown_compounds`` · ``header`` (symmetry, contour,
+        half-map files, … as the EMDB header states them) · ``map, half_maps, half_maps_present, fraction_inside`` ·
+        ``assembly`` · ``links`` · ``files``. What isn't known is None.
     """
     header, model = facts.header, facts.model
     return {
@@ -81,18 +82,26 @@ def _model(facts: PairFacts, made_of: Composition | None) -> dict[str, Any]:
 
 
 def _map(facts: PairFacts) -> dict[str, Any]:
-    header = facts.header
     return {
-        "map_title": header.title if header else "",
-        "status": header.status if header else "",
-        "symmetry": list(header.symmetry) if header else [],
-        "resolution_method": next(iter(header.resolution_methods), None) if header else None,
-        "map": _grid(facts.map) if facts.map else _stated_grid(header),
+        "header": _header(facts.header) if facts.header else None,
+        "map": _grid(facts.map) if facts.map else _stated_grid(facts.header),
         "half_maps": [_grid(grid) for grid in facts.half_maps],
         "half_maps_present": len(facts.half_maps) == 2,
-        "map_statistics": header.statistics if header else {},
-        "contour": header.contour if header else None,
         "fraction_inside": facts.fraction_inside,
+    }
+
+
+def _header(header: HeaderFacts) -> dict[str, Any]:
+    return {
+        "title": header.title,
+        "status": header.status,
+        "symmetry": list(header.symmetry),
+        "resolution_method": next(iter(header.resolution_methods), None),
+        "statistics": header.statistics,
+        "contour": header.contour,
+        "half_map_files": list(header.half_map_files),
+        "mask_files": list(header.mask_files),
+        "related_maps": list(header.related_maps),
     }
 
 

@@ -62,6 +62,7 @@ def test_good_pair_passes_with_its_facts(tiny: Any, tmp_path: Path) -> None:
     facts = json.loads(json.dumps(result.facts))
     assert (facts["atoms"], facts["chains"], facts["residues"]["protein"]) == (60, ["A"], 12)
     assert facts["half_maps_present"] is True
+    assert (facts["header"]["contour"], facts["header"]["symmetry"]) == (0.5, ["C1"])
     assert facts["map"]["dims"] == [24, 20, 28]
     assert facts["map"]["frame"] == "nstart"
     assert facts["fraction_inside"] == 1.0
