@@ -142,9 +142,9 @@ def assembled_block(block: gemmi.cif.Block, assembled: Assembled) -> gemmi.cif.B
     groups = gemmi.MmcifOutputGroups(False)
     for name in RENEWED:
         setattr(groups, name, True)
-    for category in STALE:
-        _erase(block, category)
     try:
+        for category in STALE:
+            _erase(block, category)
         assembled.structure.update_mmcif_block(block, groups)
     except (RuntimeError, ValueError) as fault:
         message = f"the tables of the file can't take its copies: {str(fault).rstrip('.')}"

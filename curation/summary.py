@@ -130,8 +130,8 @@ def _stated_grid(header: HeaderFacts | None) -> dict[str, Any] | None:
     return {
         "file": header.source,
         "dims": list(header.grid.dims),
-        "voxel": list(grid.voxel) if grid.voxel else None,
-        "cell": list(grid.cell) if grid.cell else None,
+        "voxel": list(grid.voxel or ()),
+        "cell": list(grid.cell or ()),
         "space_group": grid.space_group,
     }
 
