@@ -241,6 +241,8 @@ def _no_riding() -> Riding:
 def _sorted_rotors(rotor: NDArray[np.int64], kinds: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """Return the kinds of the rotors and the rotor of each hydrogen, numbered in the order of the hydrogens."""
     turning = rotor >= 0
+    if not turning.any():
+        return kinds, rotor.astype(np.int32)
     _, where = np.unique(rotor[turning], return_index=True)
     ranked = rotor[turning][np.sort(where)]
     number = np.full(len(kinds), -1, dtype=np.int32)
