@@ -1,0 +1,200 @@
+"""The whole target against finite differences, and its independence of threads."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from curation.example_model import build_truth
+from refinement.maps.density import Density
+from refinement.maps.interpolation import prepare
+from refinement.maps.scattering import model_map
+from refinement.output import RunLog
+from refinement.protocol import Strengths, _Problem, _ramachandran_share, _state, _target, refine
+from refinement.restraints.library import load_monomer_library
+from refinement.restraints.topology import build_topology
+from refinement.score import Geometry, fit_harm, harm
+from refinement.settings import Settings, settings_for
+from refinement.structure import Structure, from_gemmi
+from refinement.target import Target
+
+
+@pytest.fixture(scope="module")
+def hairpin() -> Structure:
+    """Residues 14 to 40 of the example's first chain and its RNA: protein and nucleic acid, 600 atoms."""
+    truth = from_gemmi(build_truth())
+    residues = truth.residues
+    wanted = (residues.chain == "A") & (residues.number >= 14) & (residues.number <= 40) | (residues.chain == "R")
+    return truth.without(~wanted[truth.residue])
+
+
+@pytest.fixture(scope="module")
+def density(hairpin: Structure) -> Density:
+    import gemmi
+
+    corner = hairpin.positions.min(axis=0) - 7.0
+    dims = np.ceil((hairpin.positions.max(axis=0) + 7.0 - corner) / 1.0).astype(int)
+    empty = Density(np.zeros(dims, dtype=np.float32), gemmi.UnitCell(*dims.astype(float), 90, 90, 90), corner)
+    return replace(empty, values=model_map(hairpin, empty, 3.0))
+
+
+def problem_of(structure: Structure, density: Density, *, threads: int = 1, settings: Settings | None = None) -> _Problem:
+    library = load_monomer_library(np.unique(structure.residues.compound).tolist())
+    return _Problem(
+        topology=build_topology(structure, library),
+        library=library,
+        density=density,
+        interpolated=prepare(density),
+        resolution=3.0,
+        settings=settings or settings_for("default"),
+        threads=threads,
+    )
+
+
+def shaken(structure: Structure, by: float) -> Structure:
+    return structure.moved(structure.positions + np.random.default_rng(8).normal(scale=by, size=structure.positions.shape))
+
+
+def target_of(structure: Structure, density: Density, *, threads: int = 1) -> Target:
+    problem = problem_of(structure, density, threads=threads)
+    return _target(_state("start", structure, problem), problem, 10.0, Strengths())
+
+
+def test_gradient_of_the_whole_target(hairpin: Structure, density: Density) -> None:
+    model = shaken(hairpin, 0.15)
+    target = target_of(model, density)
+    gradient = np.zeros_like(model.positions)
+    target(model.positions, gradient)
+    assert set(target.energies) >= {"bonds", "angles", "planes", "contacts", "map", "ramachandran"}
+    assert target.energies["contacts"] > 0
+    rng = np.random.default_rng(2)
+    for _ in range(4):
+        direction = rng.normal(size=model.positions.shape)
+        step = 1e-6
+        scratch = np.zeros_like(gradient)
+        up = target(model.positions + step * direction, scratch)
+        down = target(model.positions - step * direction, scratch)
+        # single precision of the map limits the difference quotient, not the gradient
+        assert (gradient * direction).sum() == pytest.approx((up - down) / (2 * step), rel=2e-5)
+
+
+def test_one_and_two_threads_give_the_same_bits(hairpin: Structure, density: Density) -> None:
+    model = shaken(hairpin, 0.1)
+    results = []
+    for threads in (1, 2):
+        target = target_of(model, density, threads=threads)
+        gradient = np.zeros_like(model.positions)
+        energy = target(model.positions, gradient)
+        target.close()
+        results.append((energy, gradient.tobytes()))
+    assert results[0] == results[1]
+
+
+def test_hydrogens_ride(hairpin: Structure, density: Density) -> None:
+    target = target_of(hairpin, density)
+    moved = target.full_positions(hairpin.positions + np.array([1.0, 2.0, 3.0]))
+    np.testing.assert_allclose(moved - target.full_positions(hairpin.positions), np.tile([1.0, 2.0, 3.0], (len(moved), 1)), atol=1e-9)
+
+
+def test_refinement_brings_a_shaken_model_back(hairpin: Structure, density: Density) -> None:
+    start = replace(shaken(hairpin, 0.25), b_iso=np.full(len(hairpin), 50.0))
+    library = load_monomer_library(np.unique(start.residues.compound).tolist())
+    log = RunLog()
+    seen: list[float] = []
+    result = refine(
+        start,
+        density,
+        resolution=3.0,
+        library=library,
+        settings=Settings(cycles=3, iterations=60, adp_evaluations=3),
+        threads=1,
+        log=log,
+        progress=lambda _doing, fraction: seen.append(fraction),
+    )
+    before = np.sqrt(((start.positions - hairpin.positions) ** 2).sum(axis=1).mean())
+    after = np.sqrt(((result.structure.positions - hairpin.positions) ** 2).sum(axis=1).mean())
+    # target (7) has its minimum some tenths of an Å off the truth at 3 Å (Afonine et al. 2018), so not all comes back
+    assert after < 0.85 * before
+    first, last = result.record["cycles"][0], result.record["cycles"][-1]
+    assert last["density"] >= first["density"]
+    assert result.record["kept"].startswith("cycle")
+    assert last["bonds_rmsd"] < 0.015
+    assert last["angles_rmsd"] < 2.0
+    assert seen == sorted(seen)
+
+
+def test_a_perfect_model_is_not_made_worse(hairpin: Structure, density: Density) -> None:
+    library = load_monomer_library(np.unique(hairpin.residues.compound).tolist())
+    result = refine(
+        hairpin,
+        density,
+        resolution=3.0,
+        library=library,
+        settings=Settings(cycles=2, iterations=30, adp_evaluations=2),
+        threads=1,
+        log=RunLog(),
+        progress=lambda _doing, _fraction: None,
+    )
+    shift = np.sqrt(((result.structure.positions - hairpin.positions) ** 2).sum(axis=1).mean())
+    assert shift < 0.2
+
+
+GOOD = Geometry(
+    clashscore=5.0,
+    rotamer_outliers=1.0,
+    rama_outliers=0.0,
+    rama_favored=97.0,
+    cbeta_deviations=0.0,
+    cis_nonproline=0.0,
+    twisted_peptides=0.0,
+    chirality_outliers=0.0,
+    planarity_outliers=0.0,
+    bonds_rmsd=0.01,
+    angles_rmsd=1.2,
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, []),
+        ({"clashscore": 2.0, "bonds_rmsd": 0.014}, []),
+        ({"clashscore": 5.1}, ["clashscore"]),
+        ({"rama_outliers": 0.2, "rotamer_outliers": 1.5}, ["rotamer_outliers", "rama_outliers"]),
+        ({"bonds_rmsd": 0.016, "angles_rmsd": 2.1}, ["bonds_rmsd", "angles_rmsd"]),
+        ({"twisted_peptides": 1.0}, ["twisted_peptides"]),
+        ({"clashscore": None}, []),
+    ],
+)
+def test_harm(change: dict[str, float | None], expected: list[str]) -> None:
+    assert harm(GOOD, replace(GOOD, **change)) == expected
+
+
+def test_bad_bonds_may_stay_as_bad_as_they_were() -> None:
+    assert harm(replace(GOOD, bonds_rmsd=0.05), replace(GOOD, bonds_rmsd=0.04)) == []
+
+
+def test_fit_may_fall_a_little_only_where_it_is_good() -> None:
+    assert not fit_harm(0.85, 0.846)
+    assert fit_harm(0.85, 0.844)
+    assert fit_harm(0.6, 0.599)
+    assert not fit_harm(0.6, 0.6)
+
+
+def test_what_did_harm_is_restrained_more() -> None:
+    strengths = Strengths()
+    strengths.raise_for(["clashscore", "twisted_peptides", "bonds_rmsd"])
+    assert strengths.contacts > 1
+    assert strengths.peptides > 1
+    assert strengths.map < 1
+    assert strengths.rotamers == strengths.cbeta == strengths.ramachandran == 1
+
+
+def test_the_backbone_term_is_weak_where_the_map_is_strong() -> None:
+    settings = settings_for("default")
+    shares = [_ramachandran_share(d, settings) for d in (2.0, 2.5, 2.75, 3.0, 4.5)]
+    assert shares[0] == shares[1] == settings.ramachandran_fine
+    assert shares == sorted(shares)
+    assert shares[-1] == settings.ramachandran
