@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STANDINS = Path(__file__).resolve().parent / "standins"
 POSTGRES = os.environ.get("CERES_TEST_POSTGRES", "postgres://postgres@127.0.0.1:5432/postgres")
 REDIS = os.environ.get("CERES_TEST_REDIS", "redis://127.0.0.1:6379/13")
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds after which a test gives up waiting."""
 
 MAKE_JOBS = """

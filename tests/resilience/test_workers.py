@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(300)]
 FILES_OF_A_RESULT = 9
 
 
