@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SIZE = 420
 MARGIN_LEFT, MARGIN_BOTTOM, MARGIN_TOP, MARGIN_RIGHT = 52, 46, 12, 12
-CELLS = 40
+CELLS = 30
 """Cells along each side where there are too many points for marks of their own."""
 
 MOST_POINTS = 600
@@ -69,7 +69,7 @@ class Scatter:
     @property
     def cell_size(self) -> float:
         """Side of a cell."""
-        return (self.right - self.left) / CELLS
+        return round((self.right - self.left) / CELLS, 1)
 
 
 def _place(value: float) -> tuple[float, float]:

@@ -20,8 +20,9 @@ WITHOUT_RESULT = (State.REFUSED, State.FAILED)
 
 def latest_jobs() -> JobQuerySet:
     """Return one job per entry: that of its published result, else its last one."""
-    last = Job.objects.filter(entry__latest_result__isnull=True).values("entry").annotate(last=Max("id")).values("last")
-    return Job.objects.filter(Q(result__id=F("entry__latest_result_id")) | Q(entry__latest_result__isnull=True, id__in=last))
+    last = Job.objects.filter(entry__latest_result__isnull=True).order_by().values("entry").annotate(last=Max("id"))
+    published = Q(result__id=F("entry__latest_result_id"))
+    return Job.objects.filter(published | Q(entry__latest_result__isnull=True, id__in=last.values("last")))
 
 
 def jobs_of(run: str) -> JobQuerySet:
@@ -69,10 +70,15 @@ class HomePage:
         rows = latest_results().order_by().values_list("verdict").annotate(count=Count("id"))
         return {verdict: dict(rows).get(verdict, 0) for verdict in Verdict.values}
 
+    @property
+    def published(self) -> int:
+        """How many entries have a result."""
+        return sum(self.verdicts.values())
+
     @cached_property
     def newest(self) -> list[Result]:
         """The results that were published last."""
-        return list(latest_results().select_related("entry", "run").order_by("-published_at", "-id")[: self.shown])
+        return list(latest_results().select_related("entry", "run").order_by("-id")[: self.shown])
 
     def before_and_after(self, key: str) -> QuerySet[Result, tuple[str, float, float]]:
         """Entry key, deposited and refined value of a metric, for all latest results that have both."""

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import django_tables2
 from django.db.models import F, QuerySet
 from django.urls import reverse
+from django_tables2.data import TableQuerysetData
 
+from ceres.models import Job
 from ceres.website import formats
 from ceres.website.table_one import HEADLINES, label_of, metric_of
 
@@ -36,22 +38,37 @@ def chosen_metrics(wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(key for key in HEADLINES if key in named) or PRESETS["overview"]
 
 
-def table_rows(jobs: JobQuerySet, metrics: Iterable[str]) -> QuerySet[Any, Any]:
-    """Return the jobs as flat rows that hold just the columns of the table."""
+class JobRows(TableQuerysetData):
+    """Jobs as flat rows, read in two steps: the order of a page needs few columns, its rows need many.
+
+    Sorting rows with all their columns would carry the whole table through the sort.
+    """
+
+    def __init__(self, jobs: JobQuerySet, metrics: Iterable[str]) -> None:
+        self._columns = _columns(metrics)
+        super().__init__(jobs.select_related(None).alias(**self._columns).values("id"))
+
+    def __getitem__(self, key: slice) -> list[dict[str, Any]]:
+        """Return the rows of a page."""
+        ids = [row["id"] for row in self.data[key]]
+        rows = Job.objects.filter(id__in=ids).values("id", "state", "stage", "code", **self._columns)
+        by_id = {row["id"]: row for row in rows}
+        return [by_id[number] for number in ids]
+
+
+def _columns(metrics: Iterable[str]) -> dict[str, Any]:
     columns: dict[str, Any] = {
         "key": F("entry__key"),
         "title": F("entry__title"),
         "resolution": F("entry__resolution"),
         "atoms": F("entry__atoms"),
-        "run_label": F("run__label"),
         "verdict": F("result__verdict"),
     }
     for key in metrics:
         columns[f"initial_{key}"] = F(f"result__initial_{key}")
         columns[f"refined_{key}"] = F(f"result__refined_{key}")
         columns[f"delta_{key}"] = F(f"result__refined_{key}") - F(f"result__initial_{key}")
-    # select_related and values exclude each other; all columns are named here anyway
-    return jobs.select_related(None).values("id", "state", "stage", "code", **columns)
+    return columns
 
 
 class Sorted(django_tables2.Column):
@@ -126,7 +143,7 @@ class ResultsTable(django_tables2.Table):
 
     def __init__(self, jobs: JobQuerySet, metrics: Sequence[str], run: str = "") -> None:
         extra = [(f"{state}_{key}", MetricColumn(metric_of(key), state)) for key in metrics for state in STATES]
-        super().__init__(table_rows(jobs, metrics), extra_columns=extra)
+        super().__init__(JobRows(jobs, metrics), extra_columns=extra)
         self.run = run
         self.plain_columns = len(self.columns) - 1 - len(extra)
         self.groups = [HeaderGroup(label_of(key), metric_of(key).unit, metric_of(key).about, key, len(STATES)) for key in metrics]

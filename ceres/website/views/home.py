@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.core.cache import cache
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
@@ -22,7 +23,9 @@ FIGURE_METRIC = "cc_mask"
 def home(request: HttpRequest) -> HttpResponse:
     """Show the search box, what there is, and what refinement did to it."""
     page = queries.HomePage()
-    figure = scatter(FIGURE_METRIC, page.before_and_after(FIGURE_METRIC))
+    # results never change, so the figure is that of the newest one until there is another
+    name = f"figure:{FIGURE_METRIC}:{page.newest[0].pk if page.newest else 0}:{page.published}"
+    figure = cache.get_or_set(name, lambda: scatter(FIGURE_METRIC, page.before_and_after(FIGURE_METRIC)))
     return render(request, "website/home.html", {"page": "home", "home": page, "figure": figure})
 
 

@@ -6,13 +6,14 @@ import importlib.util
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.cache import cache
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
     from django.http import HttpResponse
     from pytest_django.fixtures import SettingsWrapper
@@ -31,7 +32,8 @@ def factory() -> ModuleType:
 
 @pytest.fixture(autouse=True)
 def artifact_folder(settings: SettingsWrapper, tmp_path: Path) -> Path:
-    """An artifact storage of the test's own."""
+    """An artifact storage of the test's own, and a cache that holds nothing of other tests."""
+    cache.clear()
     storage: dict[str, Any] = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": tmp_path}}
     settings.STORAGES = {**settings.STORAGES, "artifacts": storage}
     return tmp_path

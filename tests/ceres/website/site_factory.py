@@ -24,12 +24,41 @@ from refinement.validation.registry import BY_KEY
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-INITIAL = {"cc_mask": 0.612, "cc_box": 0.58, "q_score": 0.41, "clashscore": 21.3, "rama_outliers": 1.25, "rotamer_outliers": 8.6,
-           "rama_z": -2.53, "bonds_rmsd": 0.0124, "angles_rmsd": 1.66, "rama_favored": 91.2, "resolution": 3.2,
-           "map_mean": 0.0, "map_sd": 0.05, "d_99": 3.4, "cbeta_deviations": 4.0}  # fmt: skip
-REFINED = {"cc_mask": 0.748, "cc_box": 0.66, "q_score": 0.47, "clashscore": 5.1, "rama_outliers": 0.0, "rotamer_outliers": 0.4,
-           "rama_z": 1.79, "bonds_rmsd": 0.0051, "angles_rmsd": 0.82, "rama_favored": 97.4, "resolution": 3.2,
-           "map_mean": 0.0, "map_sd": 0.05, "d_99": 3.4, "cbeta_deviations": 0.0, "rmsd_to_initial": 0.61}  # fmt: skip
+INITIAL = {
+    "cc_mask": 0.612,
+    "cc_box": 0.58,
+    "q_score": 0.41,
+    "clashscore": 21.3,
+    "rama_outliers": 1.25,
+    "rotamer_outliers": 8.6,
+    "rama_z": -2.53,
+    "bonds_rmsd": 0.0124,
+    "angles_rmsd": 1.66,
+    "rama_favored": 91.2,
+    "resolution": 3.2,
+    "map_mean": 0.0,
+    "map_sd": 0.05,
+    "d_99": 3.4,
+    "cbeta_deviations": 4.0,
+}
+REFINED = {
+    "cc_mask": 0.748,
+    "cc_box": 0.66,
+    "q_score": 0.47,
+    "clashscore": 5.1,
+    "rama_outliers": 0.0,
+    "rotamer_outliers": 0.4,
+    "rama_z": 1.79,
+    "bonds_rmsd": 0.0051,
+    "angles_rmsd": 0.82,
+    "rama_favored": 97.4,
+    "resolution": 3.2,
+    "map_mean": 0.0,
+    "map_sd": 0.05,
+    "d_99": 3.4,
+    "cbeta_deviations": 0.0,
+    "rmsd_to_initial": 0.61,
+}
 REASONS = {"fsc_work": "no_half_maps", "fsc_free": "no_half_maps", "emringer": "resolution_too_low"}
 RESIDUES = 24
 CHAINS = ("A", "B")
@@ -56,12 +85,19 @@ def make_entry(key: str = "6udk_20740", **columns: Any) -> Entry:
         "chains": 2,
         "facts": {
             "header": {"contour": 0.12, "symmetry": ["C4"], "half_map_files": []},
-            "composition": {"atoms": 10_240, "hydrogens": 0, "altloc_atoms": 0, "chains": ["A", "B"],
-                            "residues": {"protein": 1280, "water": 60}, "ligands": {"CA": 3}, "modified": {},
-                            "b_factors": {"all": {"min": 12.0, "mean": 54.2, "max": 180.0}}},
+            "composition": {
+                "atoms": 10_240,
+                "hydrogens": 0,
+                "altloc_atoms": 0,
+                "chains": ["A", "B"],
+                "residues": {"protein": 1280, "water": 60},
+                "ligands": {"CA": 3},
+                "modified": {},
+                "b_factors": {"all": {"min": 12.0, "mean": 54.2, "max": 180.0}},
+            },
             "map": {"dims": [256, 256, 256], "voxel": [1.06, 1.06, 1.06]},
         },
-    }  # fmt: skip
+    }
     return Entry.objects.create(key=key, **{**defaults, **columns})
 
 
@@ -77,9 +113,16 @@ def make_job(entry: Entry, run: str = "2026-11", state: str = State.REFUSED, **c
             "code": "RESOLUTION_MISMATCH",
             "message": "The map states 4.0 Å, the model 6.0 Å.",
             "hint": "The authors can correct one of the two entries.",
-            "findings": [{"code": "RESOLUTION_MISMATCH", "severity": "refuse", "sentence": "The map states 4.0 Å, the model 6.0 Å.",
-                          "numbers": {"map": 4.0, "model": 6.0}, "hint": "The authors can correct one of the two entries."}],
-        }  # fmt: skip
+            "findings": [
+                {
+                    "code": "RESOLUTION_MISMATCH",
+                    "severity": "refuse",
+                    "sentence": "The map states 4.0 Å, the model 6.0 Å.",
+                    "numbers": {"map": 4.0, "model": 6.0},
+                    "hint": "The authors can correct one of the two entries.",
+                }
+            ],
+        }
     return Job.objects.create(entry=entry, run=make_run(run), archive="archive", state=state, **{**defaults, **columns})
 
 
@@ -99,12 +142,23 @@ def make_result(
     values |= {metric_column("refined", key): refined.get(key) for key in METRIC_KEYS}
     defaults: dict[str, Any] = {
         "reasons": REASONS,
-        "inputs": {"model": {"name": "6udk.cif.gz", "sha256": "ab" * 32, "bytes": 812_345}, "map": {"name": "emd_20740.map.gz", "sha256": "cd" * 32}},
+        "inputs": {
+            "model": {"name": "6udk.cif.gz", "sha256": "ab" * 32, "bytes": 812_345},
+            "map": {"name": "emd_20740.map.gz", "sha256": "cd" * 32},
+        },
         "settings": {"protocol": "default", "seed": 0},
         "versions": {"gemmi": "0.7.5"},
         "timings": {"refinement": 81.4, "validation": 12.2},
-        "findings": [{"code": "RESOLUTION_ROUNDED", "severity": "warn", "sentence": "The map states 3.20 Å, the model 3.2 Å.", "numbers": {}, "hint": ""}],
-    }  # fmt: skip
+        "findings": [
+            {
+                "code": "RESOLUTION_ROUNDED",
+                "severity": "warn",
+                "sentence": "The map states 3.20 Å, the model 3.2 Å.",
+                "numbers": {},
+                "hint": "",
+            }
+        ],
+    }
     result = Result.objects.create(
         job=job,
         entry=entry,
@@ -190,16 +244,18 @@ def residues_parquet() -> bytes:
     better = np.array([0.12 if state == "refined" else 0.0 for state, _, _ in rows])
     wave = np.array([np.sin(number / 3) for _, _, number in rows])
     flags = [number in ({5, 9} if state == "initial" else {9}) and chain == "A" for state, chain, number in rows]
-    table = pa.table({
-        "state": pa.array([row[0] for row in rows]).dictionary_encode(),
-        "chain": pa.array([row[1] for row in rows]).dictionary_encode(),
-        "number": pa.array([row[2] for row in rows], type=pa.int32()),
-        "insertion_code": pa.array([""] * len(rows)).dictionary_encode(),
-        "compound": pa.array(["ALA"] * len(rows)).dictionary_encode(),
-        "cc": pa.array((0.6 + 0.15 * wave + better).astype(np.float32)),
-        "q_score": pa.array((0.4 + 0.1 * wave + better).astype(np.float32)),
-        "rama_region": pa.array([0.0 if flag else 2.0 for flag in flags], type=pa.float32()),
-    })  # fmt: skip
+    table = pa.table(
+        {
+            "state": pa.array([row[0] for row in rows]).dictionary_encode(),
+            "chain": pa.array([row[1] for row in rows]).dictionary_encode(),
+            "number": pa.array([row[2] for row in rows], type=pa.int32()),
+            "insertion_code": pa.array([""] * len(rows)).dictionary_encode(),
+            "compound": pa.array(["ALA"] * len(rows)).dictionary_encode(),
+            "cc": pa.array((0.6 + 0.15 * wave + better).astype(np.float32)),
+            "q_score": pa.array((0.4 + 0.1 * wave + better).astype(np.float32)),
+            "rama_region": pa.array([0.0 if flag else 2.0 for flag in flags], type=pa.float32()),
+        }
+    )
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()

@@ -44,16 +44,24 @@ def test_table_one_is_read_without_javascript(client: Client, factory: ModuleTyp
 
 
 def test_a_missing_value_says_why(client: Client, factory: ModuleType) -> None:
-    factory.make_result(factory.make_entry(), initial={"cc_mask": 0.5}, reasons={"cc_mask": "failed", "emringer": "resolution_too_low"},
-                        refined={})  # fmt: skip
+    factory.make_result(
+        factory.make_entry(),
+        initial={"cc_mask": 0.5},
+        reasons={"cc_mask": "failed", "emringer": "resolution_too_low"},
+        refined={},
+    )
     text = text_of(client.get("/entry/6udk_20740/"))
     assert "CC mask 0.500 n/a The computation failed; the log says why." in text
     assert "EMRinger n/a: The metric isn't meaningful at this resolution." in text
 
 
 def test_a_worse_metric_is_called_worse(client: Client, factory: ModuleType) -> None:
-    factory.make_result(factory.make_entry(), initial={"cc_mask": 0.8, "clashscore": 6.5}, refined={"cc_mask": 0.801, "clashscore": 17.7},
-                        verdict="worse")  # fmt: skip
+    factory.make_result(
+        factory.make_entry(),
+        initial={"cc_mask": 0.8, "clashscore": 6.5},
+        refined={"cc_mask": 0.801, "clashscore": 17.7},
+        verdict="worse",
+    )
     text = text_of(client.get("/entry/6udk_20740/"))
     assert "Clashscore 6.50 17.70 +11.20 ▼ worse" in text
     assert "CC mask 0.800 0.801 +0.001 ≈ same" in text
@@ -94,8 +102,15 @@ def test_latest_and_frozen_pages(client: Client, factory: ModuleType, page_is_so
 
 def test_addresses_without_entry_are_404(client: Client, factory: ModuleType, page_is_sound: Callable[..., None]) -> None:
     factory.make_result(factory.make_entry())
-    for address in ("/entry/9zzz_99999/", "/entry/6udk_20740/runs/1999-01/", "/entry/nonsense/", "/no/such/page/",
-                    "/entry/..%2f..%2fetc/", "/results/?run=1999-01", "/excluded/?run=x"):  # fmt: skip
+    for address in (
+        "/entry/9zzz_99999/",
+        "/entry/6udk_20740/runs/1999-01/",
+        "/entry/nonsense/",
+        "/no/such/page/",
+        "/entry/..%2f..%2fetc/",
+        "/results/?run=1999-01",
+        "/excluded/?run=x",
+    ):
         response = client.get(address)
         assert response.status_code == 404, address
         page_is_sound(response)
@@ -237,14 +252,16 @@ def test_waters_are_left_out_and_insertion_codes_kept(factory: ModuleType) -> No
 
     from ceres.website.residues import ResidueTable
 
-    table = pa.table({
-        "state": ["initial", "initial", "initial", "refined", "refined"],
-        "chain": ["A"] * 5,
-        "number": pa.array([52, 52, 301, 52, 52], type=pa.int32()),
-        "insertion_code": [" ", "A", "", " ", "A"],
-        "compound": ["GLY", "SER", "HOH", "GLY", "SER"],
-        "cc": pa.array([0.5, None, 0.9, 0.6, float("nan")], type=pa.float32()),
-    })  # fmt: skip
+    table = pa.table(
+        {
+            "state": ["initial", "initial", "initial", "refined", "refined"],
+            "chain": ["A"] * 5,
+            "number": pa.array([52, 52, 301, 52, 52], type=pa.int32()),
+            "insertion_code": [" ", "A", "", " ", "A"],
+            "compound": ["GLY", "SER", "HOH", "GLY", "SER"],
+            "cc": pa.array([0.5, None, 0.9, 0.6, float("nan")], type=pa.float32()),
+        }
+    )
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     buffer.seek(0)

@@ -44,9 +44,23 @@ def test_home_asks_the_database_a_fixed_number_of_times(
 
 @pytest.mark.parametrize(
     "text",
-    ["6udk", "6UDK", " 6udk ", "pdb_00006udk", "PDB_00006UDK", "EMD-20740", "emd-20740", "emd_20740", "20740", "6udk_20740",
-     "6udk-20740", "6UDK/EMD-20740", "6udk EMD-20740", "6udk,20740"],
-)  # fmt: skip
+    [
+        "6udk",
+        "6UDK",
+        " 6udk ",
+        "pdb_00006udk",
+        "PDB_00006UDK",
+        "EMD-20740",
+        "emd-20740",
+        "emd_20740",
+        "20740",
+        "6udk_20740",
+        "6udk-20740",
+        "6UDK/EMD-20740",
+        "6udk EMD-20740",
+        "6udk,20740",
+    ],
+)
 def test_every_spelling_leads_to_the_entry(client: Client, factory: ModuleType, text: str) -> None:
     factory.make_entry("6udk_20740")
     factory.make_entry("7xyz_30000")
@@ -72,9 +86,14 @@ def test_an_emdb_number_keeps_its_leading_zeros(client: Client, factory: ModuleT
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("9zzz", "not among the pairs"), ("EMD-99999", "not among the pairs"), ("hello there", "doesn’t look like a code"),
-     ("<script>alert(1)</script>", "doesn’t look like a code"), ("'; drop table", "doesn’t look like a code")],
-)  # fmt: skip
+    [
+        ("9zzz", "not among the pairs"),
+        ("EMD-99999", "not among the pairs"),
+        ("hello there", "doesn’t look like a code"),
+        ("<script>alert(1)</script>", "doesn’t look like a code"),
+        ("'; drop table", "doesn’t look like a code"),
+    ],
+)
 def test_an_unknown_code_is_told_why_with_404(client: Client, factory: ModuleType, text: str, words: str) -> None:
     factory.make_entry()
     response = client.get("/search/", {"q": text})

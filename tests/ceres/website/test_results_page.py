@@ -78,8 +78,20 @@ def test_filters_and_order(client: Client, archive: ModuleType, query: str, expe
     assert keys(client.get(f"/results/?{query}")) == expected
 
 
-@pytest.mark.parametrize("query", ["sort=nonsense", "page=99", "page=x", "cc_mask_min=abc", "resolution_max=1e999", "verdict=x", "cols=x", "q=%00",
-                                   "cc_mask_min=nan"])  # fmt: skip
+@pytest.mark.parametrize(
+    "query",
+    [
+        "sort=nonsense",
+        "page=99",
+        "page=x",
+        "cc_mask_min=abc",
+        "resolution_max=1e999",
+        "verdict=x",
+        "cols=x",
+        "q=%00",
+        "cc_mask_min=nan",
+    ],
+)
 def test_nonsense_in_the_address_is_no_error(client: Client, archive: ModuleType, query: str) -> None:
     assert client.get(f"/results/?{query}").status_code == 200
 
@@ -139,7 +151,7 @@ def test_the_table_asks_the_database_a_fixed_number_of_times(
 ) -> None:
     for number in range(20):
         factory.make_result(factory.make_entry(f"1a{number:02}_{1000 + number}"))
-    with django_assert_num_queries(3):  # count, rows, runs
+    with django_assert_num_queries(4):  # count, order, rows, runs
         client.get("/results/?sort=-delta_cc_mask&cols=all")
     for number in range(20):
         factory.make_job(factory.make_entry(f"2a{number:02}_{2000 + number}"))
@@ -161,7 +173,9 @@ def test_csv_holds_all_metrics_of_the_filtered_set(client: Client, archive: Modu
 def test_csv_of_everything_has_the_pairs_without_result_too(client: Client, archive: ModuleType) -> None:
     rows = list(csv.DictReader(io.StringIO(b"".join(client.get("/results.csv").streaming_content).decode())))
     assert [(row["key"], row["state"], row["code"]) for row in rows[-2:]] == [
-        ("7ref_7000", "refused", "RESOLUTION_MISMATCH"), ("8fai_8000", "failed", "OUT_OF_MEMORY")]  # fmt: skip
+        ("7ref_7000", "refused", "RESOLUTION_MISMATCH"),
+        ("8fai_8000", "failed", "OUT_OF_MEMORY"),
+    ]
 
 
 def test_csv_keeps_spreadsheets_from_running_titles(client: Client, factory: ModuleType) -> None:
@@ -174,7 +188,9 @@ def test_excluded_pairs_are_counted_by_reason(client: Client, archive: ModuleTyp
     archive.make_job(archive.make_entry("6ref_6000"))
     response = client.get("/excluded/")
     assert [(row["code"], row["state"], row["count"]) for row in response.context["reasons"]] == [
-        ("RESOLUTION_MISMATCH", "refused", 2), ("OUT_OF_MEMORY", "failed", 1)]  # fmt: skip
+        ("RESOLUTION_MISMATCH", "refused", 2),
+        ("OUT_OF_MEMORY", "failed", 1),
+    ]
     one = client.get("/excluded/?code=OUT_OF_MEMORY")
     assert [job.entry.key for job in one.context["jobs"]] == ["8fai_8000"]
     assert "It needs 40 GB." in one.content.decode()
