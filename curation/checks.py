@@ -179,6 +179,16 @@ def compounds_are_known(facts: PairFacts, *, strict: bool) -> Finding | None:
     return refuse(Code.PROCESSING_ERROR, sentence, {"compounds": list(names)}, "Give a restraint dictionary for it.")
 
 
+def elements_are_known(facts: PairFacts, *, strict: bool) -> Finding | None:
+    """Rule v, third part: every atom has an element."""
+    del strict
+    count = facts.composition.elements.get("X", 0) if facts.composition is not None else 0
+    if not count:
+        return None
+    sentence = f"{count} atoms have no known element, so neither their scattering nor their restraints are known."
+    return refuse(Code.PROCESSING_ERROR, sentence, {"atoms": count})
+
+
 def one_model(facts: PairFacts, *, strict: bool) -> Finding | None:
     """Rule vi: one model in the file."""
     del strict
@@ -271,6 +281,7 @@ CHECKS: tuple[Check, ...] = (
     grids_agree,
     box_is_consistent,
     compounds_are_known,
+    elements_are_known,
     one_model,
     residues_have_atoms,
     resolution_suffices,

@@ -19,7 +19,10 @@ _EMDB_PREFIX = r"emdb?[-_ ]?"
 _EMDB_NUMBER = r"(?P<number>[0-9]{1,8})"
 PDB_PATTERN = re.compile(_PDB)
 EMDB_PATTERN = re.compile(rf"(?P<prefix>{_EMDB_PREFIX})?{_EMDB_NUMBER}")
-PAIR_PATTERN = re.compile(rf"{_PDB}\s*[-_/:,;+\[( \t]\s*(?:{_EMDB_PREFIX})?{_EMDB_NUMBER}[\])]?")
+_DIVIDER = r"\s*[-_/:,;+\[( \t]\s*"
+PAIR_PATTERN = re.compile(rf"{_PDB}{_DIVIDER}(?:{_EMDB_PREFIX})?{_EMDB_NUMBER}[\])]?")
+TURNED_PATTERN = re.compile(rf"{_EMDB_PREFIX}{_EMDB_NUMBER}{_DIVIDER}{_PDB}[\])]?")
+"""The map named first; its prefix is needed, because four digits could also be a model."""
 MAX_QUERY = 200
 """Longest text of a search box that is looked at."""
 
@@ -136,8 +139,8 @@ def parse_pair(text: str) -> Pair:
     InputError
         ``pair_invalid``.
     """
-    match = PAIR_PATTERN.fullmatch(_plain(text))
-    if match is None or not int(match["number"]):
+    match = _pair_match(_plain(text))
+    if match is None:
         message = f"{_shown(text)} is not a pair of a PDB id and an EMDB id."
         raise InputError("pair_invalid", message, "Pairs look like 6udk_20740.")
     return Pair(emdb_id=_emdb_id(match["number"]), pdb_id=_pdb_id(match))
@@ -151,10 +154,7 @@ def parse_query(text: str) -> list[Query]:
     Text that holds no id gives an empty list.
     """
     text = _plain(text)[:MAX_QUERY]
-    match = PAIR_PATTERN.fullmatch(text)
-    if match is not None and int(match["number"]):
-        return [PairQuery(_pdb_id(match), _emdb_id(match["number"]))]
-    whole = _single(text)
+    whole = _pair_or_single(text)
     if whole:
         return whole
     found: list[Query] = []
@@ -163,9 +163,14 @@ def parse_query(text: str) -> list[Query]:
     return list(dict.fromkeys(found))
 
 
+def _pair_match(text: str) -> re.Match[str] | None:
+    match = PAIR_PATTERN.fullmatch(text) or TURNED_PATTERN.fullmatch(text)
+    return match if match is not None and int(match["number"]) else None
+
+
 def _pair_or_single(word: str) -> list[Query]:
-    match = PAIR_PATTERN.fullmatch(word)
-    if match is not None and int(match["number"]):
+    match = _pair_match(word)
+    if match is not None:
         return [PairQuery(_pdb_id(match), _emdb_id(match["number"]))]
     return _single(word)
 

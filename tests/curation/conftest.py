@@ -14,11 +14,16 @@ from typing import TYPE_CHECKING, Any
 import gemmi
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from refinement.maps.density import Density, write_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# The same examples on every machine, however busy it is.
+settings.register_profile("ceres", derandomize=True, deadline=None)
+settings.load_profile("ceres")
 
 DIMS = (24, 20, 28)
 VOXEL = 1.5

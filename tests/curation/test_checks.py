@@ -99,11 +99,12 @@ def test_every_code_is_in_the_glossary() -> None:
         (changed(problems=(Problem("m.map", "map_truncated", "cut"),)), Code.PROCESSING_ERROR),
         (changed(header=None, problems=(Problem("h.xml", "header_unreadable", "cut"),)), Code.PROCESSING_ERROR),
         (replace(GOOD, unknown_compounds=("DRG", "XYZ")), Code.PROCESSING_ERROR),
+        (replace(GOOD, composition=replace(MADE_OF, elements={"C": 9, "X": 1})), Code.PROCESSING_ERROR),
         (changed(model={"models": 2}), Code.MULTI_MODEL),
         (replace(GOOD, composition=replace(MADE_OF, single_atom_residues=2)), Code.SINGLE_ATOM),
         (with_resolutions((5.01,), (5.01,)), Code.LOW_RESOLUTION),
     ],
-    ids=range(33),
+    ids=range(34),
 )
 def test_rule_refuses(facts: PairFacts, code: Code) -> None:
     refusal = first_refusal(run_checks(facts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -70,6 +71,13 @@ def test_broken_connection_is_resumed(archive: Archive, server: Any, folder: Pat
     assert path.read_bytes() == (folder / NAME).read_bytes()
     assert statuses(server) == [200, 206]
     assert server.requests[1][1] == "bytes=100000-"
+
+
+def test_many_readers_fetch_once(archive: Archive, server: Any, folder: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        paths = list(pool.map(lambda _: archive.fetch(NAME), range(4)))
+    assert {path.read_bytes() for path in paths} == {(folder / NAME).read_bytes()}
+    assert sorted(statuses(server)) == [200, 304, 304, 304]
 
 
 def test_server_without_ranges_starts_again(archive: Archive, server: Any, folder: Path) -> None:

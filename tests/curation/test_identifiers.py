@@ -65,7 +65,18 @@ def test_no_emdb_id(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["6udk_20740", "6udk-20740", "6udk_EMD-20740", "6UDK/EMD-20740", "6udk 20740", "6udk[20740]", "pdb_00006udk_20740"]
+    "text",
+    [
+        "6udk_20740",
+        "6udk-20740",
+        "6udk_EMD-20740",
+        "6UDK/EMD-20740",
+        "6udk 20740",
+        "6udk[20740]",
+        "pdb_00006udk_20740",
+        "EMD-20740 6udk",
+        "emdb_20740_6UDK",
+    ],
 )
 def test_pair_spellings(text: str) -> None:
     pair = parse_pair(text)
