@@ -193,7 +193,7 @@ def test_everything_is_read_and_done_without_javascript(browser: Browser, site: 
 
 def test_the_first_page_is_small_and_leaves_the_viewer_out(watched: Any) -> None:
     loaded: list[Any] = []
-    watched.page.on("response", loaded.append)
+    watched.page.on("response", lambda response: loaded.append(response))  # playwright needs a Python function
     page = watched.go("/entry/6udk_20740/")
     page.wait_for_selector("[data-track][data-ready]")
     packed = {response.url: len(brotli.compress(response.body(), quality=5)) for response in loaded}
