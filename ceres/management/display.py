@@ -69,7 +69,8 @@ class RunDisplay:
 
     def listen(self, job: Job, doing: str, fraction: float) -> None:
         """Show what a stage in this process is doing."""
-        self.update()
+        if self._stages.get(job.pk, ("",))[0] != job.stage:
+            self.update()
         self._show(job, doing, fraction)
 
     def update(self) -> None:

@@ -17,6 +17,7 @@ from ceres.pipeline import publish, storage
 from ceres.pipeline.handover import Handover
 from ceres.pipeline.outcome import Outcome, Work
 from ceres.pipeline.sources import open_archive
+from ceres.pipeline.watch import EngineProgress
 from curation.archive import header_path, model_path
 from curation.curate import curate as curate_pair
 from curation.emdb_header import MAX_HEADER_BYTES
@@ -90,7 +91,7 @@ def refine(work: Work) -> Outcome:
         threads=settings.CERES_THREADS or None,
         seed=wanted["seed"],
         output=work.folder / OUTPUT,
-        progress=work.progress,
+        progress=EngineProgress(work.progress, Stage.REFINE),
     )
     return Outcome(stage=Stage.VALIDATE)
 

@@ -9,11 +9,32 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ceres.models import Job
+    from ceres.pipeline.outcome import Progress
 
 Listener = Callable[["Job", str, float], None]
 """Told about progress: the job, what its stage is doing, fraction of the stage (0 to 1)."""
 
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+ENGINE_STEPS = (("read", 0.0), ("validate", 0.05), ("refine", 0.15), ("validate", 0.85), ("write", 0.97))
+"""Steps of the engine in their order and where they begin, as fractions of the stage."""
+
+
+class EngineProgress:
+    """Makes one fraction that only grows out of the fractions of the engine's steps."""
+
+    def __init__(self, progress: Progress, stage: str) -> None:
+        self._progress, self._stage = progress, stage
+        self._step = 0
+
+    def __call__(self, step: str, doing: str, fraction: float) -> None:
+        """Take a report of the engine."""
+        ahead = (place for place in range(self._step, len(ENGINE_STEPS)) if ENGINE_STEPS[place][0] == step)
+        self._step = next(ahead, self._step)
+        begin = ENGINE_STEPS[self._step][1]
+        end = ENGINE_STEPS[self._step + 1][1] if self._step + 1 < len(ENGINE_STEPS) else 1.0
+        self._progress(self._stage, doing, begin + (end - begin) * min(max(fraction, 0.0), 1.0))
 
 
 @contextmanager
