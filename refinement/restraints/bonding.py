@@ -34,8 +34,8 @@ DISULFIDE_REACH = 3.0
 """Two SG atoms closer than this (Å) are bonded."""
 DECLARED_REACH = 4.0
 """Declared links longer than this (Å) join symmetry mates and are ignored."""
-LIGAND_STRETCH = 1.2
-"""A ligand is bonded to another residue up to this multiple of the sum of covalent radii."""
+LIGAND_STRETCH, LIGAND_SQUEEZE = 1.2, 0.75
+"""A ligand is bonded to another residue between these multiples of the sum of covalent radii."""
 COORDINATION_MARGIN = 0.3
 """A metal binds atoms within the sum of covalent radii plus this (Å)."""
 LOOSE_STRETCH = 1.3
@@ -189,7 +189,7 @@ def _links(structure: Structure) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     other = (structure.residue[i] != structure.residue[j]) & ~metal_i & ~metal_j
     i, j, length, span = i[other], j[other], length[other], span[other]
     linked = _polymer_links(structure, i, j, length) | _disulfides(structure, i, j, length)
-    linked |= _ligand_links(structure, i, j, length < LIGAND_STRETCH * span)
+    linked |= _ligand_links(structure, i, j, (length < LIGAND_STRETCH * span) & (length > LIGAND_SQUEEZE * span))
     found = np.stack([i[linked], j[linked]], axis=1)
     declared = _declared(structure)
     external = np.unique(np.concatenate([found, declared]), axis=0) if len(declared) else found

@@ -101,7 +101,7 @@ def _optimised(result: Hydrogenated, library: gemmi.MonLib) -> Hydrogenated:
     full = result.structure
     types = contact_types(full, result.bonding.neighbours, library)
     positions, riding = optimise_rotors(
-        full.positions, result.riding, types, result.bonding.neighbours, altloc_codes(full), full.occupancy
+        full.positions, result.riding, types, result.bonding.neighbours, altloc_codes(full), full.occupancy, full.elements
     )
     return replace(result, structure=_with_source(full.moved(positions)), riding=riding)
 

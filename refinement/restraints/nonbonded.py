@@ -48,8 +48,8 @@ WATER_ALLOWANCE = 0.3
 COORDINATION = 1.9
 """Contact distance (Å) of a metal and N, O, S or a halide."""
 
-DONOR, ACCEPTOR, POLAR, METAL, WATER, LIGAND = 1, 2, 4, 8, 16, 32
-"""Bits of the role of an atom; `LIGAND` are the elements that bind metals, `POLAR` is N or O with a hydrogen."""
+DONOR, ACCEPTOR, POLAR, METAL, WATER, LIGAND, SMALL = 1, 2, 4, 8, 16, 32, 64
+"""Bits of the role of an atom; `LIGAND` are the elements that bind metals, `SMALL` N and O, `POLAR` these with a hydrogen."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +92,7 @@ class Nonbonded:
     radius : NDArray[float64], shape (n,)
         Å.
     role : NDArray[uint8], shape (n,)
-        Bits `DONOR` … `LIGAND`.
+        Bits `DONOR` … `SMALL`.
     altloc : NDArray[int32], shape (n,)
         Conformer, 0 for none.
     excluded_first, excluded : NDArray[int64], NDArray[int32]
@@ -130,7 +130,8 @@ def make_nonbonded(structure: Structure, types: ContactTypes, bonded: Neighbours
     """
     elements = structure.elements
     role = types.donor * DONOR + types.acceptor * ACCEPTOR + types.metal * METAL + types.water * WATER
-    role = role + (types.polar & np.isin(elements, (7, 8))) * POLAR + np.isin(elements, (7, 8, 9, 16, 17, 34, 35, 53)) * LIGAND
+    small = np.isin(elements, (7, 8))
+    role = role + (types.polar & small) * POLAR + small * SMALL + np.isin(elements, (7, 8, 9, 16, 17, 34, 35, 53)) * LIGAND
     altloc = altloc_codes(structure)
     first, excluded = _exclusions(bonded.first, bonded.partner, structure.is_hydrogen, altloc)
     return Nonbonded(types.radius, role.astype(np.uint8), altloc, first, excluded)
@@ -161,7 +162,7 @@ def _contact_distance(a: int, b: int, sum_of_radii: float) -> float:
     if (a & WATER and b & LIGAND) or (b & WATER and a & LIGAND):
         return sum_of_radii - WATER_ALLOWANCE
     if (a & POLAR and b & (ACCEPTOR | POLAR)) or (b & POLAR and a & ACCEPTOR):
-        return min(sum_of_radii, HEAVY_BOND) if a & LIGAND and b & LIGAND else sum_of_radii
+        return min(sum_of_radii, HEAVY_BOND) if a & SMALL and b & SMALL else sum_of_radii
     return sum_of_radii
 
 

@@ -1,7 +1,7 @@
 """Turning OH, SH and NH3 to their best contacts (hydrogen bonds for, overlaps against).
 
-Every rotor in turn takes the torsion angle with the best dot score of its hydrogens and their parent, first in
-coarse then in fine steps; two sweeps let neighbours adapt to each other. Methyl groups on sp3 atoms stay
+Every rotor in turn takes the torsion angle with the best dot score of its hydrogens and their parent among a few
+coarse directions; a second sweep lets neighbours adapt to each other, then each is adjusted in fine steps. Methyl groups on sp3 atoms stay
 staggered, those on planar groups take the better of two positions.
 """
 
@@ -44,12 +44,25 @@ if TYPE_CHECKING:
     Bytes = NDArray[np.uint8]
 
 SWEEPS = 2
-COARSE = {HYDROXYL: np.arange(0.0, 360.0, 10.0), AMMONIUM: np.arange(-60.0, 60.0, 15.0), METHYL: np.array([0.0, 180.0])}
-"""First angles tried by each kind of rotor, degrees from where it is."""
-FINE = {HYDROXYL: np.arange(-5.0, 6.0), AMMONIUM: np.arange(-7.0, 8.0), METHYL: np.zeros(1)}
-"""Then these, from the best of them."""
+STEP = 10.0
+"""A free hydrogen is tried on a grid of this step (degrees); only to find where it touches, see `_directions`."""
+APART = 45.0
+"""Directions of the grid are tried if no other is nearer than this (degrees)."""
+SIGHT = 4.0
+"""Å from the parent within which atoms may be touched."""
+AIM_LENGTH, AIM_LENGTH_SULFUR = 1.0, 1.3
+"""X-H distances (Å) by which a free hydrogen is judged to reach an acceptor."""
+MAX_DIRECTIONS = 48
+TURNS = {
+    AMMONIUM: np.array([0.0, -15.0, 15.0, -30.0, 30.0, -45.0, 45.0, -60.0]),
+    METHYL: np.array([0.0, 180.0]),
+}
+"""Angles tried by groups of hydrogens, degrees from where they start."""
+FINE = {HYDROXYL: 5, AMMONIUM: 7, METHYL: 0}
+"""Then the best direction is searched this far to both sides in steps of 1°."""
 STAGGER_PREFERENCE = 0.1
 """Score of a staggered NH3 over an eclipsed one, half the difference."""
+SULFUR = 16
 LONGEST_BOND = 1.35
 """Å from a parent to its hydrogens."""
 
@@ -61,6 +74,7 @@ def optimise_rotors(
     bonded: Neighbours,
     altloc: NDArray[np.int32],
     occupancy: NDArray[np.float64],
+    elements: NDArray[np.uint8],
 ) -> tuple[NDArray[np.float64], Riding]:
     """Return positions with turned hydrogens, and the turned frames.
 
@@ -77,8 +91,10 @@ def optimise_rotors(
         Code of the conformer, 0 for none.
     occupancy : NDArray[float64], shape (n,)
         Atoms with none are ignored.
+    elements : NDArray[uint8], shape (n,)
+        Atomic numbers.
     """
-    free = np.flatnonzero(np.isin(riding.rotor_kind, list(COARSE)))
+    free = np.flatnonzero(np.isin(riding.rotor_kind, list(FINE)))
     if not len(free):
         return positions, riding
     first, stop = _ranges(riding)
@@ -89,13 +105,18 @@ def optimise_rotors(
     offsets, rows = neighbours_around(moved[parents], moved[present], reach)
     dots, dot_first, sphere = dot_spheres(types.radius)
     kinds = riding.rotor_kind[free]
-    coarse, coarse_first = _angle_table(COARSE)
-    fine, fine_first = _angle_table(FINE)
+    tables = np.zeros((METHYL + 1, MAX_DIRECTIONS))
+    counts, fine = np.zeros(METHYL + 1, dtype=np.int64), np.zeros(METHYL + 1, dtype=np.int64)
+    for kind, angles in TURNS.items():
+        tables[kind, : len(angles)], counts[kind] = np.radians(angles), len(angles)
+    for kind, degrees in FINE.items():
+        fine[kind] = degrees
     coefficients = riding.coefficients.copy()
-    _sweep(
+    aim = np.where(elements[parents] == SULFUR, AIM_LENGTH_SULFUR, AIM_LENGTH)
+    _optimise(
         moved, riding.hydrogen, riding.frame, riding.shape, coefficients, riding.length, riding.rotor,
         free, kinds, first, stop, types.radius, types.donor, types.acceptor, altloc, bonded.first, bonded.partner, offsets,
-        present[rows], dots, dot_first, sphere, coarse, coarse_first, fine, fine_first,
+        present[rows], dots, dot_first, sphere, tables, counts, fine, aim,
     )  # fmt: skip
     return moved, replace(riding, coefficients=coefficients)
 
@@ -108,102 +129,180 @@ def _ranges(riding: Riding) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return rows[np.searchsorted(owners, numbers)], rows[np.searchsorted(owners, numbers, side="right") - 1] + 1
 
 
-def _angle_table(angles: dict[int, NDArray[np.float64]]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the angles (radians) of all kinds in one array, and where those of each kind begin."""
-    parts = [angles.get(kind, np.zeros(0)) for kind in range(max(angles) + 1)]
-    return np.radians(np.concatenate(parts)), np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
-
-
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sweep(
+def _optimise(
     positions: Floats, hydrogen: Ints, frame: Ints, shape: Bytes, coefficients: Floats, length: Floats, rotor: Ints,
     rotors: Longs, kinds: Bytes, first: Longs, stop: Longs, radius: Floats, donor: Flags, acceptor: Flags, altloc: Ints,
     bond_first: Ints, bond_partner: Ints, offsets: Longs, rows: Ints, dots: Floats, dot_first: Longs, sphere: Longs,
-    coarse: Floats, coarse_first: Longs, fine: Floats, fine_first: Longs,
+    tables: Floats, counts: Longs, fine: Longs, aim: Floats,
 ) -> None:  # fmt: skip
-    """Turn every rotor to its best angle, `SWEEPS` times; changes positions and coefficients."""
+    """Turn every rotor to its best angle; changes positions and coefficients."""
     is_h = np.zeros(len(radius), dtype=np.bool_)
     owner = np.full(len(radius), -1, dtype=np.int64)
     for h in range(len(hydrogen)):
         is_h[hydrogen[h]] = True
         owner[hydrogen[h]] = rotor[h]
+    base = coefficients[:, 2].copy()
+    angles = np.zeros((len(rotors), MAX_DIRECTIONS))
+    n_angles = np.zeros(len(rotors), dtype=np.int64)
+    for r in range(len(rotors)):
+        a, b, kind = first[rotors[r]], stop[rotors[r]], kinds[r]
+        angles[r], n_angles[r] = tables[kind], counts[kind]
+        if kind == HYDROXYL:
+            around = rows[offsets[r] : offsets[r + 1]]
+            n_angles[r] = _directions(
+                positions, hydrogen[a], frame[a : a + 1], shape[a : a + 1], coefficients[a : a + 1], length[a : a + 1], around,
+                is_h, radius, acceptor, altloc, bond_first, bond_partner, aim[r], angles[r],
+            )  # fmt: skip
+    for r in range(len(rotors)):
+        a, b = first[rotors[r]], stop[rotors[r]]
+        coefficients[a:b, 2] = base[a:b] + angles[r, 0]
+        place_hydrogens(positions, hydrogen[a:b], frame[a:b], shape[a:b], coefficients[a:b], length[a:b])
     turned_at = np.zeros(len(first), dtype=np.int64)
     seen_at = np.full(len(first), -1, dtype=np.int64)
     clock = 0
-    for _ in range(SWEEPS):
+    for sweep in range(SWEEPS + 1):
         for r in range(len(rotors)):
             clock += 1
-            me = rotors[r]
-            around = rows[offsets[r] : offsets[r + 1]]
-            fresh = seen_at[me] < 0
-            for atom in around:
-                fresh |= owner[atom] >= 0 and turned_at[owner[atom]] > seen_at[me]
-            if not fresh:
-                continue
+            me, around = rotors[r], rows[offsets[r] : offsets[r + 1]]
             a, b = first[me], stop[me]
-            before = coefficients[a, 2]
-            _turn(
-                positions, hydrogen[a:b], frame[a:b], shape[a:b], coefficients[a:b], length[a:b], kinds[r], around, is_h,
-                radius, donor, acceptor, altloc, bond_first, bond_partner, dots, dot_first, sphere,
-                coarse[coarse_first[kinds[r]] : coarse_first[kinds[r] + 1]],
-                fine[fine_first[kinds[r]] : fine_first[kinds[r] + 1]],
+            here = coefficients[a, 2] - base[a]
+            table = angles[r, : n_angles[r]]
+            if sweep == SWEEPS:
+                table = here + np.radians(np.arange(-fine[kinds[r]], fine[kinds[r]] + 1.0))
+            else:
+                fresh = seen_at[me] < 0
+                for atom in around:
+                    fresh |= owner[atom] >= 0 and turned_at[owner[atom]] > seen_at[me]
+                if not fresh:
+                    continue
+            best = _turn(
+                positions, hydrogen[a:b], frame[a:b], shape[a:b], coefficients[a:b], length[a:b], base[a:b], kinds[r], around,
+                is_h, radius, donor, acceptor, altloc, bond_first, bond_partner, dots, dot_first, sphere, table,
             )  # fmt: skip
             seen_at[me] = clock
-            if coefficients[a, 2] != before:
+            if best != here:
                 turned_at[me] = clock
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _directions(
+    positions: Floats, hydrogen: int, frame: Ints, shape: Bytes, coefficients: Floats, length: Floats, around: Ints,
+    is_h: Flags, radius: Floats, acceptor: Flags, altloc: Ints, bond_first: Ints, bond_partner: Ints, aim: float,
+    angles: Floats,
+) -> int:  # fmt: skip
+    """Write the angles (radians from the start) that a free hydrogen is tried at, and return how many.
+
+    The one of a grid where it just touches its surroundings, those towards acceptors within reach, and those of
+    the grid that are far from all of these.
+    """
+    close, near = np.empty(MAX_NEIGHBOURS, dtype=np.int32), np.empty(MAX_NEIGHBOURS, dtype=np.int32)
+    n_close = close_by_bonds(hydrogen, bond_first, bond_partner, is_h, altloc, close)
+    n_near = contacts_of(hydrogen, around, close, n_close, altloc, near)
+    parent = frame[0, 0]
+    own, start = np.empty(1, dtype=np.int32), coefficients[0, 2]
+    own[0] = hydrogen
+    steps = int(180.0 / STEP)
+    count, best = 1, np.inf
+    angles[0] = 0.0
+    for t in range(2 * steps + 1):
+        angle = np.radians(STEP * ((t + 1) // 2)) * (-1.0 if t % 2 else 1.0)
+        coefficients[0, 2] = start + angle
+        place_hydrogens(positions, own, frame, shape, coefficients, length)
+        gap = np.inf
+        for k in range(n_near):
+            from_parent = _distance(positions, parent, near[k])
+            if radius[parent] < from_parent <= SIGHT:
+                gap = min(gap, _distance(positions, hydrogen, near[k]) - radius[hydrogen] - radius[near[k]])
+        if abs(gap) < best:
+            best, angles[0] = abs(gap), angle
+    coefficients[0, 2] = start
+    place_hydrogens(positions, own, frame, shape, coefficients, length)
+    for k in range(n_near):
+        reach = aim + radius[near[k]] + radius[hydrogen]
+        far = _distance(positions, parent, near[k])
+        if acceptor[near[k]] and radius[parent] < far <= min(reach, SIGHT) and count < MAX_DIRECTIONS // 2:
+            angles[count] = _bearing(positions, near[k], frame[0]) - start
+            angles[count] -= 2.0 * np.pi * np.round(angles[count] / (2.0 * np.pi))
+            count += 1
+    for t in range(2 * steps + 1):
+        angle = np.radians(STEP * ((t + 1) // 2)) * (-1.0 if t % 2 else 1.0)
+        if count < MAX_DIRECTIONS and np.min(np.abs(angles[:count] - angle)) >= np.radians(APART) - 1e-9:
+            angles[count] = angle
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _distance(positions: Floats, i: int, j: int) -> float:
+    square = 0.0
+    for k in range(3):
+        square += (positions[i, k] - positions[j, k]) ** 2
+    return np.sqrt(square)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _bearing(positions: Floats, target: int, frame: Ints) -> float:
+    """Return the torsion angle (radians) at which a terminal hydrogen of this frame points towards an atom."""
+    parent, first, second = frame[0], frame[1], frame[2]
+    u, w, n = np.empty(3), np.empty(3), np.empty(3)
+    for k in range(3):
+        u[k] = positions[parent, k] - positions[first, k]
+        w[k] = positions[second, k] - positions[first, k]
+    u /= max(np.sqrt((u * u).sum()), 1e-6)
+    w -= (u * w).sum() * u
+    w /= max(np.sqrt((w * w).sum()), 1e-6)
+    n[0], n[1], n[2] = u[1] * w[2] - u[2] * w[1], u[2] * w[0] - u[0] * w[2], u[0] * w[1] - u[1] * w[0]
+    across, along = 0.0, 0.0
+    for k in range(3):
+        arm = positions[target, k] - positions[parent, k]
+        across += arm * n[k]
+        along += arm * w[k]
+    return np.arctan2(across, along)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _turn(
-    positions: Floats, hydrogen: Ints, frame: Ints, shape: Bytes, coefficients: Floats, length: Floats, kind: int, around: Ints,
-    is_h: Flags, radius: Floats, donor: Flags, acceptor: Flags, altloc: Ints, bond_first: Ints, bond_partner: Ints,
-    dots: Floats, dot_first: Longs, sphere: Longs, coarse: Floats, fine: Floats,
-) -> None:  # fmt: skip
-    """Turn one rotor to its best angle, relative to that of its frames when first seen."""
-    n_atoms = len(hydrogen) + 1
+    positions: Floats, hydrogen: Ints, frame: Ints, shape: Bytes, coefficients: Floats, length: Floats, base: Floats, kind: int,
+    around: Ints, is_h: Flags, radius: Floats, donor: Flags, acceptor: Flags, altloc: Ints, bond_first: Ints,
+    bond_partner: Ints, dots: Floats, dot_first: Longs, sphere: Longs, table: Floats,
+) -> float:  # fmt: skip
+    """Turn one rotor to the best angle of `table` (radians from its base) and return that angle."""
+    parent, n_atoms = frame[0, 0], len(hydrogen) + 1
     near = np.empty((n_atoms, MAX_NEIGHBOURS), dtype=np.int32)
     close = np.empty((n_atoms, MAX_NEIGHBOURS), dtype=np.int32)
     n_near, n_close = np.zeros(n_atoms, dtype=np.int64), np.zeros(n_atoms, dtype=np.int64)
     for m in range(n_atoms):
-        atom = hydrogen[m - 1] if m else frame[0, 0]
+        atom = hydrogen[m - 1] if m else parent
         n_close[m] = close_by_bonds(atom, bond_first, bond_partner, is_h, altloc, close[m])
         n_near[m] = contacts_of(atom, around, close[m], n_close[m], altloc, near[m])
-    parent = frame[0, 0]
-    fixed_close = np.empty(MAX_NEIGHBOURS, dtype=np.int32)
-    n_fixed = 0
+    # dots of the parent have the same value at every angle unless a hydrogen of its own covers them
+    fixed, n_fixed = np.empty(MAX_NEIGHBOURS, dtype=np.int32), 0
     for k in range(n_close[0]):
         if not (hydrogen == close[0, k]).any():
-            fixed_close[n_fixed] = close[0, k]
+            fixed[n_fixed] = close[0, k]
             n_fixed += 1
     values = np.zeros(dot_first[sphere[parent] + 1] - dot_first[sphere[parent]])
-    _dot_values(
-        parent, positions, radius, donor, acceptor, dots, dot_first, sphere, near[0], n_near[0], fixed_close, n_fixed, values
-    )
-    start = coefficients[:, 2].copy()
-    best, best_angle = -np.inf, 0.0
+    _dot_values(parent, positions, radius, donor, acceptor, dots, dot_first, sphere, near[0], n_near[0], fixed, n_fixed, values)
     scratch = np.zeros(np.max(dot_first[sphere[hydrogen] + 1] - dot_first[sphere[hydrogen]]))
-    for step in range(2):
-        table = coarse if step == 0 else fine
-        base = 0.0 if step == 0 else best_angle
-        for t in range(len(table)):
-            angle = base + table[t]
-            for h in range(len(hydrogen)):
-                coefficients[h, 2] = start[h] + angle
-            place_hydrogens(positions, hydrogen, frame, shape, coefficients, length)
-            score = _visible(parent, positions, radius, dots, dot_first, sphere, hydrogen, values)
-            for m in range(1, n_atoms):
-                score += _dot_values(
-                    hydrogen[m - 1], positions, radius, donor, acceptor, dots, dot_first, sphere,
-                    near[m], n_near[m], close[m], n_close[m], scratch,
-                )  # fmt: skip
-            score /= DOT_DENSITY
-            if kind == AMMONIUM:
-                score += STAGGER_PREFERENCE * np.cos(3.0 * (start[0] + angle - np.pi))
-            if score > best + 1e-9:
-                best, best_angle = score, angle
-    for h in range(len(hydrogen)):
-        coefficients[h, 2] = start[h] + best_angle
+    best, best_angle = -np.inf, 0.0
+    for angle in table:
+        coefficients[:, 2] = base + angle
+        place_hydrogens(positions, hydrogen, frame, shape, coefficients, length)
+        score = _visible(parent, positions, radius, dots, dot_first, sphere, hydrogen, values)
+        for m in range(1, n_atoms):
+            score += _dot_values(
+                hydrogen[m - 1], positions, radius, donor, acceptor, dots, dot_first, sphere,
+                near[m], n_near[m], close[m], n_close[m], scratch,
+            )  # fmt: skip
+        score /= DOT_DENSITY
+        if kind == AMMONIUM:
+            score += STAGGER_PREFERENCE * np.cos(3.0 * (base[0] + angle - np.pi))
+        if score > best + 1e-9:
+            best, best_angle = score, angle
+    coefficients[:, 2] = base + best_angle
     place_hydrogens(positions, hydrogen, frame, shape, coefficients, length)
+    return best_angle
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
