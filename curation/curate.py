@@ -41,6 +41,16 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.cif.gz"
 STAGE = "curate"
+CONNECTION_DEFAULTS = {
+    "ptnr1_symmetry": "1_555",
+    "ptnr2_symmetry": "1_555",
+    "pdbx_ptnr1_PDB_ins_code": "?",
+    "pdbx_ptnr2_PDB_ins_code": "?",
+    "pdbx_ptnr1_label_alt_id": "?",
+    "pdbx_ptnr2_label_alt_id": "?",
+    "pdbx_value_order": "?",
+}
+"""Optional columns of _struct_conn without which the viewer of the site can't read a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,10 +342,26 @@ def _structure(block: gemmi.cif.Block, name: str) -> gemmi.Structure:
     return structure
 
 
+def _complete_connections(block: gemmi.cif.Block) -> None:
+    """Add the optional columns that _struct_conn lacks."""
+    table = block.find_mmcif_category("_struct_conn.")
+    if not table:
+        return
+    present = {tag.partition(".")[2] for tag in table.tags}
+    column = block.find_loop(table.tags[0])
+    for name, default in CONNECTION_DEFAULTS.items():
+        if name in present:
+            continue
+        if column:
+            column.get_loop().add_columns([f"_struct_conn.{name}"], default)
+        else:
+            block.set_pair(f"_struct_conn.{name}", default)
+
+
 def _write_model(block: gemmi.cif.Block, path: Path) -> None:
     """Write a block as gzipped mmCIF; it appears under its name only when it is complete."""
     document = gemmi.cif.Document()
-    document.add_copied_block(block)
+    _complete_connections(document.add_copied_block(block))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

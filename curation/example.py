@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from refinement.structure import Structure
 
-VERSION = 1
+VERSION = 2
 """Raise it when the content changes, so that archives made before are made anew."""
 SEED = 20260107
 RESOLUTION = 3.0

@@ -204,13 +204,13 @@ def _magnesium(ligand: Mapping[Atom, NDArray[np.float64]]) -> NDArray[np.float64
 
 
 def _describe(structure: gemmi.Structure) -> None:
+    """Give entities numbers, as in the archives, and polymers their sequence."""
     structure.setup_entities()
-    for entity in structure.entities:
-        entity.full_sequence = (
-            [residue.name for chain in structure[0] for residue in chain if residue.subchain == entity.subchains[0]]
-            if entity.entity_type == gemmi.EntityType.Polymer
-            else []
-        )
+    sequences = {chain.name: [residue.name for residue in chain] for chain in structure[0]}
+    for count, entity in enumerate(structure.entities, start=1):
+        entity.name = str(count)
+        if entity.entity_type == gemmi.EntityType.Polymer:
+            entity.full_sequence = sequences[entity.subchains[0]]
     structure.assign_serial_numbers()
 
 
