@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import math
 import os
 import platform
 import sys
@@ -48,8 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     terminal = Terminal(as_json="--json" in words)
+    options = argparse.Namespace()
     try:
-        options = _parser().parse_args(words)
+        _parser().parse_args(words, options)
         terminal = Terminal(as_json=options.json, quiet=options.quiet)
         return int(options.command(options, terminal))
     except UsageError as fault:
@@ -59,10 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         terminal.complain("stopped; nothing was written.", code="interrupted", status=INTERRUPTED)
         return INTERRUPTED
     except Exception as fault:  # the last line of defence: people see a sentence, the log has the rest
-        return _explain(fault, terminal, debug="--debug" in words)
+        return _explain(fault, terminal, getattr(options, "output", None), debug="--debug" in words)
 
 
-def _explain(fault: Exception, terminal: Terminal, *, debug: bool) -> int:
+def _explain(fault: Exception, terminal: Terminal, output: Path | None, *, debug: bool) -> int:
     """Say what went wrong in one sentence and return the exit status."""
     from refinement.errors import CeresError
 
@@ -76,7 +78,7 @@ def _explain(fault: Exception, terminal: Terminal, *, debug: bool) -> int:
         return UNUSABLE
     if isinstance(fault, OSError) and fault.errno in (*DISK_FULL, *NOT_WRITABLE):
         full = fault.errno in DISK_FULL
-        where = fault.filename or "the output folder"
+        where = fault.filename or output or "the output folder"
         message = f"the disk is full: {where} can't be written." if full else f"{where} can't be used: {fault.strerror}."
         hint = (
             "Make room or choose another place with -o."
@@ -158,7 +160,7 @@ def _add_inputs(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--half-map", type=Path, action="append", default=[], dest="half_maps", metavar="FILE", help="half-map; give both"
     )
-    command.add_argument("--contour", type=float, metavar="LEVEL", help="recommended contour level")
+    command.add_argument("--contour", type=_finite, metavar="LEVEL", help="recommended contour level")
     _add_library(command)
 
 
@@ -330,8 +332,8 @@ def _resolution(options: argparse.Namespace) -> float:
     try:
         value = float(options.resolution)
     except ValueError:
-        value = float("nan")
-    if not value > 0.0 or value == float("inf"):
+        value = math.nan
+    if not 0.0 < value < math.inf:
         message = f"{options.resolution} is no resolution for {options.map}."
         raise InputError("resolution_invalid", message, hint)
     return value
@@ -342,6 +344,15 @@ def _threads(options: argparse.Namespace) -> int | None:
         message = f"{options.threads} threads can't work."
         raise UsageError(message, "Give a number from 1 on with --threads.")
     return None if options.threads is None else int(options.threads)
+
+
+def _finite(text: str) -> float:
+    """Read a number for the parser."""
+    value = float(text)
+    if not math.isfinite(value):
+        message = f"{text} is not a finite number"
+        raise argparse.ArgumentTypeError(message)
+    return value
 
 
 def _require_output(folder: Path) -> None:

@@ -215,6 +215,22 @@ def test_a_full_disk(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("refined")  # after it all kernels are compiled, so that only results are written
+def test_a_limit_on_file_sizes_is_like_a_full_disk(model: Path, density: Path, tmp_path: Path) -> None:
+    words = f"-m ceres.cli validate {model} {density} -d 3 -o {tmp_path / 'o'}"
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f 4; exec {sys.executable} {words}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert (done.returncode, done.stdout) == (UNUSABLE, "")
+    assert str(tmp_path / "o") in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_output_that_cannot_be(model: Path, density: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     assert main(["refine", str(model), str(density), "-d", "3", "-o", str(tmp_path / "file" / "o")]) == UNUSABLE
@@ -259,6 +275,7 @@ def test_stopping(
         (["polish"], "polish"),
         (["refine", "model.cif"], "MAP"),
         (["refine", "m", "d", "-d", "3", "-o", "o", "--threads", "0"], "0 threads"),
+        (["validate", "m", "d", "-d", "3", "-o", "o", "--contour", "nan"], "--contour"),
         (["curate", "x", "90001", "--archive", "."], "'x'"),
         (["curate", "9xa1", "90001", "--archive", "/nowhere"], "/nowhere"),
     ],
