@@ -85,163 +85,145 @@ def fold_gradient(riding: Riding, positions: NDArray[np.float64], gradient: NDAr
     fold_hydrogens(positions, gradient, riding.hydrogen, riding.frame, riding.shape, riding.coefficients, riding.length)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
-def _unit(positions: Floats, start: int, end: int, out: Floats) -> float:
-    """Write the unit vector from one atom to another and return their distance (never less than 1e-6 Å)."""
+@njit(cache=True, nogil=True, error_model="numpy")
+def _unit(positions: Floats, start: int, end: int) -> tuple[float, float, float, float]:
+    """Return the unit vector from one atom to another, and their distance (1e-6 Å at least)."""
     x = positions[end, 0] - positions[start, 0]
     y = positions[end, 1] - positions[start, 1]
     z = positions[end, 2] - positions[start, 2]
     length = max(np.sqrt(x * x + y * y + z * z), 1e-6)
-    out[0], out[1], out[2] = x / length, y / length, z / length
-    return length
+    scale = 1.0 / length
+    return scale * x, scale * y, scale * z, length
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _cross(a: Floats, b: Floats, out: Floats) -> None:
-    out[0] = a[1] * b[2] - a[2] * b[1]
-    out[1] = a[2] * b[0] - a[0] * b[2]
-    out[2] = a[0] * b[1] - a[1] * b[0]
+def _normalised(x: float, y: float, z: float) -> tuple[float, float, float, float]:
+    """Return a vector scaled to length 1, and its length (1e-6 at least)."""
+    length = max(np.sqrt(x * x + y * y + z * z), 1e-6)
+    scale = 1.0 / length
+    return scale * x, scale * y, scale * z, length
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _normalise(vector: Floats) -> float:
-    length = max(np.sqrt(vector[0] ** 2 + vector[1] ** 2 + vector[2] ** 2), 1e-6)
-    for k in range(3):
-        vector[k] /= length
-    return length
+def _cross(ax: float, ay: float, az: float, bx: float, by: float, bz: float) -> tuple[float, float, float]:
+    return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _across(gx: float, gy: float, gz: float, ux: float, uy: float, uz: float, length: float) -> tuple[float, float, float]:
+    """Turn a gradient on a normalised vector u into that on the vector before, which had this length."""
+    along = gx * ux + gy * uy + gz * uz
+    scale = 1.0 / length
+    return scale * (gx - along * ux), scale * (gy - along * uy), scale * (gz - along * uz)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _direction(positions: Floats, frame: Ints, shape: Bytes, c: Floats, h: int) -> tuple[float, float, float]:
+    """Return the unit vector from the parent to hydrogen h."""
+    parent, first, second = frame[h, 0], frame[h, 1], frame[h, 2]
+    if shape[h] == TERMINAL:
+        ux, uy, uz, _ = _unit(positions, first, parent)
+        vx, vy, vz, _ = _unit(positions, first, second)
+        along = ux * vx + uy * vy + uz * vz
+        wx, wy, wz, _ = _normalised(vx - along * ux, vy - along * uy, vz - along * uz)
+        nx, ny, nz = _cross(ux, uy, uz, wx, wy, wz)
+        p, q = c[h, 1] * np.cos(c[h, 2]), c[h, 1] * np.sin(c[h, 2])
+        return p * wx + q * nx - c[h, 0] * ux, p * wy + q * ny - c[h, 0] * uy, p * wz + q * nz - c[h, 0] * uz
+    ux, uy, uz, _ = _unit(positions, parent, first)
+    vx, vy, vz, _ = _unit(positions, parent, second)
+    dx, dy, dz = c[h, 0] * ux + c[h, 1] * vx, c[h, 0] * uy + c[h, 1] * vy, c[h, 0] * uz + c[h, 1] * vz
+    if shape[h] == TETRAHEDRAL:
+        wx, wy, wz, _ = _unit(positions, parent, frame[h, 3])
+        dx, dy, dz, _ = _normalised(dx + c[h, 2] * wx, dy + c[h, 2] * wy, dz + c[h, 2] * wz)
+        return dx, dy, dz
+    wx, wy, wz, _ = _normalised(dx, dy, dz)
+    nx, ny, nz = _cross(ux, uy, uz, vx, vy, vz)
+    nx, ny, nz, _ = _normalised(nx, ny, nz)
+    return c[h, 2] * wx + c[h, 3] * nx, c[h, 2] * wy + c[h, 3] * ny, c[h, 2] * wz + c[h, 3] * nz
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def place_hydrogens(positions: Floats, hydrogen: Ints, frame: Ints, shape: Bytes, coefficients: Floats, length: Floats) -> None:
     """Set the rows `hydrogen` of `positions`; arguments as the attributes of `Riding`."""
-    u, v, w, n = np.empty(3), np.empty(3), np.empty(3), np.empty(3)
-    d = np.empty(3)
     for h in range(len(hydrogen)):
-        parent, first, second, third = frame[h, 0], frame[h, 1], frame[h, 2], frame[h, 3]
-        c0, c1, c2, c3 = coefficients[h, 0], coefficients[h, 1], coefficients[h, 2], coefficients[h, 3]
-        if shape[h] == TERMINAL:
-            _unit(positions, first, parent, u)
-            _unit(positions, first, second, v)
-            along = u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
-            for k in range(3):
-                w[k] = v[k] - along * u[k]
-            _normalise(w)
-            _cross(u, w, n)
-            cos, sin = np.cos(c2), np.sin(c2)
-            for k in range(3):
-                d[k] = -c0 * u[k] + c1 * (cos * w[k] + sin * n[k])
-        else:
-            _unit(positions, parent, first, u)
-            _unit(positions, parent, second, v)
-            if shape[h] == TETRAHEDRAL:
-                _unit(positions, parent, third, w)
-                for k in range(3):
-                    d[k] = c0 * u[k] + c1 * v[k] + c2 * w[k]
-                _normalise(d)
-            else:
-                for k in range(3):
-                    w[k] = c0 * u[k] + c1 * v[k]
-                _normalise(w)
-                _cross(u, v, n)
-                _normalise(n)
-                for k in range(3):
-                    d[k] = c2 * w[k] + c3 * n[k]
-        for k in range(3):
-            positions[hydrogen[h], k] = positions[parent, k] + length[h] * d[k]
+        x, y, z = _direction(positions, frame, shape, coefficients, h)
+        parent, atom = frame[h, 0], hydrogen[h]
+        positions[atom, 0] = positions[parent, 0] + length[h] * x
+        positions[atom, 1] = positions[parent, 1] + length[h] * y
+        positions[atom, 2] = positions[parent, 2] + length[h] * z
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _through_unit(gradient: Floats, g: Floats, unit: Floats, length: float) -> None:
-    """Replace g, the gradient on a normalised vector, by that on the vector before it was normalised."""
-    along = g[0] * unit[0] + g[1] * unit[1] + g[2] * unit[2]
-    for k in range(3):
-        gradient[k] = (g[k] - along * unit[k]) / length
+def _share(gradient: Floats, atom: int, origin: int, gx: float, gy: float, gz: float) -> None:
+    """Add a gradient on the vector from `origin` to `atom` to these two."""
+    gradient[atom, 0] += gx
+    gradient[atom, 1] += gy
+    gradient[atom, 2] += gz
+    gradient[origin, 0] -= gx
+    gradient[origin, 1] -= gy
+    gradient[origin, 2] -= gz
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _share(gradient: Floats, atom: int, origin: int, g: Floats, unit: Floats, length: float) -> None:
-    """Give g, the gradient on the unit vector from `origin` to `atom`, to these two."""
-    along = g[0] * unit[0] + g[1] * unit[1] + g[2] * unit[2]
-    for k in range(3):
-        part = (g[k] - along * unit[k]) / length
-        gradient[atom, k] += part
-        gradient[origin, k] -= part
+def _fold_terminal(positions: Floats, gradient: Floats, frame: Ints, c: Floats, h: int, gx: float, gy: float, gz: float) -> None:
+    """Fold g, the gradient on the direction -c0 u + c1 cos(c2) w + c1 sin(c2) u x w of a terminal hydrogen."""
+    parent, first, second = frame[h, 0], frame[h, 1], frame[h, 2]
+    ux, uy, uz, lu = _unit(positions, first, parent)
+    vx, vy, vz, lv = _unit(positions, first, second)
+    along = ux * vx + uy * vy + uz * vz
+    wx, wy, wz, lw = _normalised(vx - along * ux, vy - along * uy, vz - along * uz)
+    p, q = c[h, 1] * np.cos(c[h, 2]), c[h, 1] * np.sin(c[h, 2])
+    ax, ay, az = _cross(gx, gy, gz, ux, uy, uz)
+    ax, ay, az = _across(p * gx + q * ax, p * gy + q * ay, p * gz + q * az, wx, wy, wz, lw)
+    bx, by, bz = _cross(wx, wy, wz, gx, gy, gz)
+    dot = ux * ax + uy * ay + uz * az
+    bx = q * bx - c[h, 0] * gx - along * ax - dot * vx
+    by = q * by - c[h, 0] * gy - along * ay - dot * vy
+    bz = q * bz - c[h, 0] * gz - along * az - dot * vz
+    bx, by, bz = _across(bx, by, bz, ux, uy, uz, lu)
+    ax, ay, az = _across(ax - dot * ux, ay - dot * uy, az - dot * uz, vx, vy, vz, lv)
+    _share(gradient, parent, first, bx, by, bz)
+    _share(gradient, second, first, ax, ay, az)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fold_terminal(
-    positions: Floats, gradient: Floats, frame: Ints, c: Floats, g: Floats, u: Floats, v: Floats, w: Floats, n: Floats,
-    p: Floats, q: Floats,
-) -> None:  # fmt: skip
-    """Fold g, the gradient on the direction to one terminal hydrogen; the rest is room for vectors."""
-    lu = _unit(positions, frame[1], frame[0], u)
-    lv = _unit(positions, frame[1], frame[2], v)
-    along = u[0] * v[0] + u[1] * v[1] + u[2] * v[2]
-    for k in range(3):
-        w[k] = v[k] - along * u[k]
-    lw = _normalise(w)
-    cos, sin = c[1] * np.cos(c[2]), c[1] * np.sin(c[2])
-    # the direction is -c0 u + cos w + sin (u x w)
-    _cross(g, u, p)
-    _cross(w, g, q)
-    for k in range(3):
-        p[k] = cos * g[k] + sin * p[k]
-        q[k] = -c[0] * g[k] + sin * q[k]
-    _through_unit(n, p, w, lw)
-    dot = u[0] * n[0] + u[1] * n[1] + u[2] * n[2]
-    for k in range(3):
-        p[k] = n[k] - dot * u[k]
-        q[k] -= along * n[k] + dot * v[k]
-    _share(gradient, frame[0], frame[1], q, u, lu)
-    _share(gradient, frame[2], frame[1], p, v, lv)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _fold_bridge(
-    positions: Floats, gradient: Floats, frame: Ints, c: Floats, g: Floats, u: Floats, v: Floats, w: Floats, n: Floats,
-    p: Floats, q: Floats,
-) -> None:  # fmt: skip
-    """Fold g, the gradient on the direction to a hydrogen between two neighbours."""
-    lu = _unit(positions, frame[0], frame[1], u)
-    lv = _unit(positions, frame[0], frame[2], v)
-    for k in range(3):
-        w[k] = c[0] * u[k] + c[1] * v[k]
-    lw = _normalise(w)
-    _cross(u, v, n)
-    ln = _normalise(n)
-    _through_unit(p, g, w, lw)
-    _through_unit(q, g, n, ln)
-    _cross(v, q, w)
-    _cross(q, u, n)
-    for k in range(3):
-        w[k] = c[0] * c[2] * p[k] + c[3] * w[k]
-        n[k] = c[1] * c[2] * p[k] + c[3] * n[k]
-    _share(gradient, frame[1], frame[0], w, u, lu)
-    _share(gradient, frame[2], frame[0], n, v, lv)
+def _fold_bridge(positions: Floats, gradient: Floats, frame: Ints, c: Floats, h: int, gx: float, gy: float, gz: float) -> None:
+    """Fold g, the gradient on the direction c2 w + c3 n of a hydrogen between two neighbours."""
+    parent, first, second = frame[h, 0], frame[h, 1], frame[h, 2]
+    ux, uy, uz, lu = _unit(positions, parent, first)
+    vx, vy, vz, lv = _unit(positions, parent, second)
+    a, b, p, q = c[h, 0], c[h, 1], c[h, 2], c[h, 3]
+    wx, wy, wz, lw = _normalised(a * ux + b * vx, a * uy + b * vy, a * uz + b * vz)
+    nx, ny, nz = _cross(ux, uy, uz, vx, vy, vz)
+    nx, ny, nz, ln = _normalised(nx, ny, nz)
+    wx, wy, wz = _across(p * gx, p * gy, p * gz, wx, wy, wz, lw)
+    nx, ny, nz = _across(q * gx, q * gy, q * gz, nx, ny, nz, ln)
+    ax, ay, az = _cross(vx, vy, vz, nx, ny, nz)
+    bx, by, bz = _cross(nx, ny, nz, ux, uy, uz)
+    ax, ay, az = _across(ax + a * wx, ay + a * wy, az + a * wz, ux, uy, uz, lu)
+    bx, by, bz = _across(bx + b * wx, by + b * wy, bz + b * wz, vx, vy, vz, lv)
+    _share(gradient, first, parent, ax, ay, az)
+    _share(gradient, second, parent, bx, by, bz)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _fold_tetrahedral(
-    positions: Floats, gradient: Floats, frame: Ints, c: Floats, g: Floats, u: Floats, v: Floats, w: Floats, n: Floats,
-    p: Floats, q: Floats,
-) -> None:  # fmt: skip
-    """Fold g, the gradient on the direction to a hydrogen opposite to three neighbours."""
-    lu = _unit(positions, frame[0], frame[1], u)
-    lv = _unit(positions, frame[0], frame[2], v)
-    lw = _unit(positions, frame[0], frame[3], w)
-    for k in range(3):
-        n[k] = c[0] * u[k] + c[1] * v[k] + c[2] * w[k]
-    ln = _normalise(n)
-    _through_unit(p, g, n, ln)
-    for number in range(3):
-        for k in range(3):
-            q[k] = c[number] * p[k]
-        if number == 0:
-            _share(gradient, frame[1], frame[0], q, u, lu)
-        elif number == 1:
-            _share(gradient, frame[2], frame[0], q, v, lv)
-        else:
-            _share(gradient, frame[3], frame[0], q, w, lw)
+    positions: Floats, gradient: Floats, frame: Ints, c: Floats, h: int, gx: float, gy: float, gz: float
+) -> None:
+    """Fold g, the gradient on the direction along c0 u + c1 v + c2 w of a hydrogen opposite to three neighbours."""
+    parent = frame[h, 0]
+    ux, uy, uz, lu = _unit(positions, parent, frame[h, 1])
+    vx, vy, vz, lv = _unit(positions, parent, frame[h, 2])
+    wx, wy, wz, lw = _unit(positions, parent, frame[h, 3])
+    a, b, d = c[h, 0], c[h, 1], c[h, 2]
+    nx, ny, nz, ln = _normalised(a * ux + b * vx + d * wx, a * uy + b * vy + d * wy, a * uz + b * vz + d * wz)
+    gx, gy, gz = _across(gx, gy, gz, nx, ny, nz, ln)
+    x, y, z = _across(a * gx, a * gy, a * gz, ux, uy, uz, lu)
+    _share(gradient, frame[h, 1], parent, x, y, z)
+    x, y, z = _across(b * gx, b * gy, b * gz, vx, vy, vz, lv)
+    _share(gradient, frame[h, 2], parent, x, y, z)
+    x, y, z = _across(d * gx, d * gy, d * gz, wx, wy, wz, lw)
+    _share(gradient, frame[h, 3], parent, x, y, z)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -249,15 +231,16 @@ def fold_hydrogens(
     positions: Floats, gradient: Floats, hydrogen: Ints, frame: Ints, shape: Bytes, coefficients: Floats, length: Floats
 ) -> None:
     """Fold the gradient of the hydrogens onto their frames; arguments as in `fold_gradient`."""
-    g, u, v, w, n, p, q = np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3), np.empty(3)
     for h in range(len(hydrogen)):
+        atom, parent = hydrogen[h], frame[h, 0]
+        gx, gy, gz = gradient[atom, 0], gradient[atom, 1], gradient[atom, 2]
         for k in range(3):
-            g[k] = length[h] * gradient[hydrogen[h], k]
-            gradient[frame[h, 0], k] += gradient[hydrogen[h], k]
-            gradient[hydrogen[h], k] = 0.0
+            gradient[parent, k] += gradient[atom, k]
+            gradient[atom, k] = 0.0
+        gx, gy, gz = length[h] * gx, length[h] * gy, length[h] * gz
         if shape[h] == TERMINAL:
-            _fold_terminal(positions, gradient, frame[h], coefficients[h], g, u, v, w, n, p, q)
+            _fold_terminal(positions, gradient, frame, coefficients, h, gx, gy, gz)
         elif shape[h] == BRIDGE:
-            _fold_bridge(positions, gradient, frame[h], coefficients[h], g, u, v, w, n, p, q)
+            _fold_bridge(positions, gradient, frame, coefficients, h, gx, gy, gz)
         else:
-            _fold_tetrahedral(positions, gradient, frame[h], coefficients[h], g, u, v, w, n, p, q)
+            _fold_tetrahedral(positions, gradient, frame, coefficients, h, gx, gy, gz)

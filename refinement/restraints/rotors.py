@@ -1,8 +1,8 @@
 """Turning OH, SH and NH3 to their best contacts (hydrogen bonds for, overlaps against).
 
-Every rotor in turn takes the torsion angle with the best dot score of its hydrogens and their parent among a few
-coarse directions; a second sweep lets neighbours adapt to each other, then each is adjusted in fine steps. Methyl groups on sp3 atoms stay
-staggered, those on planar groups take the better of two positions.
+Every rotor in turn takes the torsion angle with the best dot score of its hydrogens and their parent among a
+few coarse directions; a second sweep lets neighbours adapt to each other, then each is adjusted in fine steps.
+Methyl groups on sp3 atoms stay staggered, those on planar groups take the better of two positions.
 """
 
 from __future__ import annotations

@@ -75,7 +75,9 @@ def test_hydrogens_lie_where_the_dictionary_has_them(wide_library: gemmi.MonLib,
     assert free < len(riding.hydrogen) or compound == "GOL"
 
 
-@pytest.mark.parametrize(("compound", "plane"), [("ASN", ("CG", "OD1", "ND2")), ("ARG", ("CZ", "NH2", "NH1")), ("G", ("C2", "N3", "N2"))])
+@pytest.mark.parametrize(
+    ("compound", "plane"), [("ASN", ("CG", "OD1", "ND2")), ("ARG", ("CZ", "NH2", "NH1")), ("G", ("C2", "N3", "N2"))]
+)
 def test_amino_groups_are_flat(wide_library: gemmi.MonLib, compound: str, plane: tuple[str, str, str]) -> None:
     structure = hydrogenate(lone(wide_library, compound), wide_library).structure
     at = {name: structure.positions[k] for k, name in enumerate(structure.names.tolist())}
@@ -270,7 +272,8 @@ def test_each_conformer_has_its_own_hydrogens(builder, library: gemmi.MonLib) ->
     assert found["HG", "A"] == found["HG", "B"] == 1
     assert found["HB2", "A"] == found["HB2", "B"] == 1
     assert found["HA", ""] == 1
-    occupancy = {key: q for key, q in zip(zip(structure.names, structure.altloc, strict=True), structure.occupancy, strict=True)}
+    labels = zip(structure.names.tolist(), structure.altloc.tolist(), strict=True)
+    occupancy = dict(zip(labels, structure.occupancy.tolist(), strict=True))
     assert occupancy["HG", "A"] == pytest.approx(0.6)
     assert occupancy["HB2", "B"] == pytest.approx(0.4)
 

@@ -77,9 +77,6 @@ def test_a_terminal_hydrogen_has_its_torsion_and_angle(place: Callable[..., NDAr
     assert positions[4] == pytest.approx(expected, abs=1e-9)
 
 
-
-
-
 def weighted(riding: Riding, positions: NDArray, weights: NDArray) -> float:
     moved = positions.copy()
     place_on_frames(riding, moved)
