@@ -14,11 +14,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
-from scipy import fft
 from scipy.spatial import cKDTree
 
-def box_around(d,p,c): return d
+from refinement.maps.boxing import box_around
 from refinement.maps.fourier import cut
 from refinement.maps.masks import molecular_mask
 from refinement.maps.summation import SummationGrid
@@ -37,14 +35,17 @@ UNIFORM_TRIALS = (10.0, 20.0, 35.0, 60.0, 90.0, 130.0, 190.0, 280.0, 400.0)
 """Å²; a single B for all atoms, tried first."""
 NEAR = 4.0
 """Å; groups with atoms closer than this are neighbours."""
-BACKBONE = ("N", "CA", "C", "O", "OXT", "CB", "P", "OP1", "OP2", "OP3", "O5'", "C5'", "C4'", "C3'", "O3'", "O4'", "C2'", "O2'", "C1'")
+BACKBONE = (
+    *("N", "CA", "C", "O", "OXT", "CB"),
+    *("P", "OP1", "OP2", "OP3", "O5'", "C5'", "C4'", "C3'", "O3'", "O4'", "C2'", "O2'", "C1'"),
+)
 TWO_GROUPS_BELOW = 4.5
 """Å; at better resolution side chains and bases have a B of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdpFit:
-    """Outcome of a B fit: `structure` with its B factors, CC_mask in the fitting box before and after, and whether it was kept."""
+    """Outcome of a B fit: `structure` with its B factors, CC_mask in the fitting box before and after, whether kept."""
 
     structure: Structure
     cc_before: float
@@ -129,9 +130,7 @@ class _Fit:
     uniform: NDArray[np.complex64]
 
     @classmethod
-    def prepare(
-        cls, structure: Structure, box: Density, d_min: float, group: NDArray[np.int64], smoothness: float
-    ) -> _Fit:
+    def prepare(cls, structure: Structure, box: Density, d_min: float, group: NDArray[np.int64], smoothness: float) -> _Fit:
         grid = SummationGrid.of(box, d_min, b_floor=B_MIN)
         mask = molecular_mask(structure, box)
         observed = box.values[mask].astype(np.float64)
@@ -158,7 +157,8 @@ class _Fit:
         cc, slope = self._correlate(self._map(b_iso))
         by_voxel = np.zeros(self.grid.dims, dtype=np.float32)
         by_voxel[self.mask] = slope
-        by_atom = self.grid.b_gradient(by_voxel, self.structure.positions, self.structure.elements, b_iso, self.structure.occupancy)
+        atoms = self.structure
+        by_atom = self.grid.b_gradient(by_voxel, atoms.positions, atoms.elements, b_iso, atoms.occupancy)
         by_group = np.bincount(self.group, weights=by_atom, minlength=len(x)) * b_group * inside
         first, second = self.pairs.T
         difference = x[first] - x[second]
