@@ -119,9 +119,7 @@ def minimise(
         length = min(1.0, max_shift / largest)
         if history.count == 0 and curvature is None:
             length = min(length, 0.1 * max_shift / largest)
-        accepted, energy_new, tried = _line_search(
-            function, x, energy, direction, slope, length, trial, trial_gradient, shape
-        )
+        accepted, energy_new, tried = _line_search(function, x, energy, direction, slope, length, trial, trial_gradient, shape)
         evaluations += tried
         if not accepted:
             if history.count == 0:
@@ -143,9 +141,7 @@ def minimise(
     return Minimum(x.reshape(shape).copy(), energy, start_energy, iteration, evaluations, reason)
 
 
-def _evaluate(
-    function: Function, x: NDArray[np.float64], gradient: NDArray[np.float64], shape: tuple[int, ...]
-) -> float:
+def _evaluate(function: Function, x: NDArray[np.float64], gradient: NDArray[np.float64], shape: tuple[int, ...]) -> float:
     return float(function(x.reshape(shape), gradient.reshape(shape)))
 
 
@@ -208,7 +204,7 @@ def _finite(energy: float, gradient: NDArray[np.float64]) -> bool:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _dot(a, b):
+def _dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     total = 0.0
     for i in range(len(a)):
         total += a[i] * b[i]
@@ -216,7 +212,7 @@ def _dot(a, b):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _largest(a):
+def _largest(a: NDArray[np.float64]) -> float:
     found = 0.0
     for i in range(len(a)):
         found = max(found, abs(a[i]))
@@ -224,13 +220,20 @@ def _largest(a):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _step(x, direction, length, out):
+def _step(x: NDArray[np.float64], direction: NDArray[np.float64], length: float, out: NDArray[np.float64]) -> None:
     for i in range(len(x)):
         out[i] = x[i] + length * direction[i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _remember(x, x_new, gradient, gradient_new, step, change):
+def _remember(
+    x: NDArray[np.float64],
+    x_new: NDArray[np.float64],
+    gradient: NDArray[np.float64],
+    gradient_new: NDArray[np.float64],
+    step: NDArray[np.float64],
+    change: NDArray[np.float64],
+) -> float:
     sy = 0.0
     yy = 0.0
     for i in range(len(x)):
@@ -242,7 +245,16 @@ def _remember(x, x_new, gradient, gradient_new, step, change):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _descent_direction(gradient, scale, steps, changes, curvatures, count, newest, direction):
+def _descent_direction(
+    gradient: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    steps: NDArray[np.float64],
+    changes: NDArray[np.float64],
+    curvatures: NDArray[np.float64],
+    count: int,
+    newest: int,
+    direction: NDArray[np.float64],
+) -> float:
     """Two-loop recursion; returns the slope (gradient . direction)."""
     memory, size = steps.shape
     alpha = np.zeros(memory)

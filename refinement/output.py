@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from refinement.structure import Residues, Structure
 
 
-
 class RunLog:
     """What happened in a run: one JSON object a line for programs, one sentence a line for people."""
 
@@ -163,7 +162,7 @@ def write_refined_model(path: Path, structure: Structure, original: Path, statis
 
 
 def _original_document(path: Path) -> gemmi.cif.Document | None:
-    """The input's CIF document with only its block of atoms, or None for a file in PDB format."""
+    """Return the input's CIF document with only its block of atoms, or None for a file in PDB format."""
     text = unpacked_text(path)
     if "_atom_site." not in text:
         return None

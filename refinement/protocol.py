@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,8 @@ from refinement.validation.ramachandran import FAVORED, ramachandran
 from refinement.weight import map_weight
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import gemmi
     from numpy.typing import NDArray
 

@@ -171,7 +171,13 @@ def refine_files(
     table = _table_one(
         inputs,
         {"initial": initial, "refined": refined},
-        {**settings.model_dump(mode="json"), "hash": settings.digest(), "seed": seed, "resolution": resolution, "contour": contour},
+        {
+            **settings.model_dump(mode="json"),
+            "hash": settings.digest(),
+            "seed": seed,
+            "resolution": resolution,
+            "contour": contour,
+        },
         started,
     )
     table["refinement"] = refined_model.record
@@ -216,9 +222,7 @@ def _read(
     files = {"model": Path(model), "map": Path(density_path)}
     files |= {f"half_map_{number}": Path(path) for number, path in enumerate(half_maps, start=1)}
     files |= {f"library_{number}": Path(path) for number, path in enumerate(libraries, start=1)}
-    described = {
-        role: {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)} for role, path in files.items()
-    }
+    described = {role: {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)} for role, path in files.items()}
     log.add(
         "read",
         f"Read {Path(model).name}: {len(structure)} atoms in {len(structure.chain_names)} chains; "
@@ -275,9 +279,7 @@ def _validated(
 def _add_changes(initial: Structure, refined: Structure, table: Validation) -> None:
     """Add the counts of changes to the refined model's table; both models without hydrogens."""
     bare = initial.without(initial.is_hydrogen) if initial.is_hydrogen.any() else initial
-    changes = compare(
-        bare, refined, initial_rotamers=rotamers(bare).names(), refined_rotamers=rotamers(refined).names()
-    )
+    changes = compare(bare, refined, initial_rotamers=rotamers(bare).names(), refined_rotamers=rotamers(refined).names())
     for key, value in changes.summary().items():
         table.metrics[key] = value
         table.reasons.pop(key, None)
@@ -285,9 +287,7 @@ def _add_changes(initial: Structure, refined: Structure, table: Validation) -> N
         table.residues["shift"] = changes.residue_shift
 
 
-def _table_one(
-    inputs: _Inputs, states: dict[str, Validation], settings: dict[str, Any], started: float
-) -> dict[str, Any]:
+def _table_one(inputs: _Inputs, states: dict[str, Validation], settings: dict[str, Any], started: float) -> dict[str, Any]:
     keys = [*BY_KEY, *(f"{key}_masked" for key in sorted(MASKED_TWINS))]
     timings = {f"{state} {name}": seconds for state, table in states.items() for name, seconds in table.timings_s.items()}
     reasons: dict[str, str] = {}

@@ -2,8 +2,8 @@
 
 The rule for the final model: among the states that do no harm to geometry, the one with the best fit; among
 equals in fit the one with the better geometry. A state harms if it is worse than the deposited model in
-clashes, rotamers, Ramachandran or Cβ outliers, cis or twisted peptides, chirality or planarity, if it misses the limits on bonds and angles where the
-deposited model kept them, or if it fits worse.
+clashes, rotamers, Ramachandran or Cβ outliers, cis or twisted peptides, chirality or planarity, if it misses
+the limits on bonds and angles where the deposited model kept them, or if it fits worse.
 """
 
 from __future__ import annotations

@@ -22,7 +22,9 @@ class Settings(BaseModel):
     protocol: str = Field("default", description="Name of the protocol.")
     cycles: int = Field(10, ge=1, le=100, description="Macro-cycles; the published service used 10.")
     iterations: int = Field(60, ge=1, description="Optimiser steps in a macro-cycle; targets are renewed between cycles.")
-    max_shift: float = Field(0.25, gt=0, description="Å; longest shift of an atom in one step, keeps bonds in reach of their targets.")
+    max_shift: float = Field(
+        0.25, gt=0, description="Å; longest shift of an atom in one step, keeps bonds in reach of their targets."
+    )
     bond_rmsd_target: float = Field(
         0.0065, gt=0, description="Å; the map weight is set so that bonds deviate this much, the value of good structures."
     )
@@ -34,12 +36,20 @@ class Settings(BaseModel):
     ramachandran_fine: float = Field(
         0.15, ge=0, description="The same at 2.5 Å or better, where the map decides and a strong term drives Rama-Z too high."
     )
-    outlier_boost: float = Field(5.0, ge=1, description="Factor on the backbone and side-chain terms of residues that aren't favoured.")
+    outlier_boost: float = Field(
+        5.0, ge=1, description="Factor on the backbone and side-chain terms of residues that aren't favoured."
+    )
     rotamer_sigma: float = Field(3.0, gt=0, description="°; side-chain torsions around their targets.")
     cbeta_sigma: float = Field(2.5, gt=0, description="°; the Cβ dihedrals.")
-    nonbonded: float = Field(200.0, gt=0, description="Weight of contacts, 1/Å²; below it clashes stay (measured in the prototype).")
-    nonbonded_per_weight: float = Field(25.0, ge=0, description="Contacts keep pace with the map: at least this times the map weight.")
-    nonbonded_slack: float = Field(0.2, ge=0, description="Å; contacts are pushed apart to this much overlap, half of what counts as a clash.")
+    nonbonded: float = Field(
+        200.0, gt=0, description="Weight of contacts, 1/Å²; below it clashes stay (measured in the prototype)."
+    )
+    nonbonded_per_weight: float = Field(
+        25.0, ge=0, description="Contacts keep pace with the map: at least this times the map weight."
+    )
+    nonbonded_slack: float = Field(
+        0.2, ge=0, description="Å; contacts are pushed apart to this much overlap, half of what counts as a clash."
+    )
     list_margin: float = Field(0.9, gt=0, description="Å; the contact list is renewed when an atom has moved half of this.")
     adp_evaluations: int = Field(12, ge=0, description="Model maps computed in the B fit; more gains less than 0.001 in CC.")
     adp_smoothness: float = Field(

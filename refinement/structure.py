@@ -198,7 +198,7 @@ def from_gemmi(source: gemmi.Structure, *, name: str = "model") -> Structure:
         b_iso=flat.b_iso.astype(np.float64),
         occupancy=flat.occ.astype(np.float64),
         altloc=_characters(letters),
-        names=_characters(flat.atom_names),
+        names=_characters(np.asarray(flat.atom_names)),
         residue=residue_of_atom,
         residues=residues,
         source=source,
@@ -260,9 +260,9 @@ def _kind(residue: gemmi.Residue, *, polymer: bool) -> ResidueKind:
     if len(residue) == 1 and not polymer and residue.name in {"CL", "BR", "IOD", "F"}:
         return ResidueKind.ION
     if info.is_amino_acid() or (polymer and _has_atoms(residue, "N", "CA", "C")):
-        return ResidueKind.PROTEIN if polymer or not residue.het_flag == "H" else ResidueKind.LIGAND
+        return ResidueKind.PROTEIN if polymer or residue.het_flag != "H" else ResidueKind.LIGAND
     if info.is_nucleic_acid() or (polymer and _has_atoms(residue, "C1'", "C3'", "O3'")):
-        return ResidueKind.NUCLEIC if polymer or not residue.het_flag == "H" else ResidueKind.LIGAND
+        return ResidueKind.NUCLEIC if polymer or residue.het_flag != "H" else ResidueKind.LIGAND
     return ResidueKind.LIGAND
 
 

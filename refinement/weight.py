@@ -7,7 +7,6 @@ deviation is nearly proportional to the weight, so one shot finds the weight tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,8 @@ from refinement.minimise import minimise
 from refinement.validation.geometry import covalent_geometry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from refinement.restraints.topology import Topology
     from refinement.settings import Settings
     from refinement.structure import Structure
@@ -25,9 +26,7 @@ TRIAL_ITERATIONS = 40
 EXPONENT = 1.1
 
 
-def map_weight(
-    target_with: Callable[[float], Target], structure: Structure, topology: Topology, settings: Settings
-) -> float:
+def map_weight(target_with: Callable[[float], Target], structure: Structure, topology: Topology, settings: Settings) -> float:
     """Return the map weight at which bonds deviate by the wanted amount.
 
     Parameters

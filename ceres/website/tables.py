@@ -52,7 +52,7 @@ class JobRows(TableQuerysetData):
         """Return the rows of a page."""
         ids = [row["id"] for row in self.data[key]]
         rows = Job.objects.filter(id__in=ids).values("id", "state", "stage", "code", **self._columns)
-        by_id = {row["id"]: row for row in rows}
+        by_id: dict[int, Any] = {row["id"]: row for row in rows}
         return [by_id[number] for number in ids]
 
 

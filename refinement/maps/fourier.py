@@ -55,9 +55,7 @@ def cut(
     _cut(coefficients, np.array(dims), reciprocal_metric(cell), 1.0 / d_min**2, 0.25 * b, keep_mean)
 
 
-def on_grid(
-    coefficients: NDArray[np.complex64], fine: tuple[int, int, int], dims: tuple[int, int, int]
-) -> NDArray[np.complex64]:
+def on_grid(coefficients: NDArray[np.complex64], fine: tuple[int, int, int], dims: tuple[int, int, int]) -> NDArray[np.complex64]:
     """Take the coefficients of a fine grid over to a coarser grid of the same cell.
 
     The mean density is kept, so the terms are scaled by the ratio of the numbers of points.

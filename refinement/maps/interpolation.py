@@ -59,9 +59,7 @@ class InterpolatedMap:
     ) -> float:
         """Return −Σ w ρ(r) and add its derivatives by the positions (per Å) to `gradient`."""
         return float(
-            energy_and_gradient(
-                positions, weights, self.coefficients, self.grid_matrix, self.corner, self.basis, gradient
-            )
+            energy_and_gradient(positions, weights, self.coefficients, self.grid_matrix, self.corner, self.basis, gradient)
         )
 
 
@@ -131,9 +129,7 @@ def _weights(t: float, basis: int) -> tuple[float, float, float, float, float, f
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _spline_at(
-    c: NDArray[np.float32], u: float, v: float, w: float, basis: int
-) -> tuple[float, float, float, float]:
+def _spline_at(c: NDArray[np.float32], u: float, v: float, w: float, basis: int) -> tuple[float, float, float, float]:
     """Return the value at grid coordinates (u, v, w) and its derivatives by them."""
     u, v, w = u + PAD, v + PAD, w + PAD
     inside = 1.0 <= u < c.shape[0] - 2 and 1.0 <= v < c.shape[1] - 2 and 1.0 <= w < c.shape[2] - 2

@@ -57,9 +57,7 @@ def molecular_mask(structure: Structure, density: Density) -> NDArray[np.bool_]:
     return mask_around(structure.positions, mask_radii(structure.elements), density)
 
 
-def mask_around(
-    positions: NDArray[np.float64], radii: NDArray[np.float64], density: Density
-) -> NDArray[np.bool_]:
+def mask_around(positions: NDArray[np.float64], radii: NDArray[np.float64], density: Density) -> NDArray[np.bool_]:
     """Return the mask of atoms at positions (n, 3) with radii (n,), both in Å."""
     state = np.zeros(density.values.shape, dtype=np.uint8)
     step = density.step_matrix

@@ -110,9 +110,7 @@ class SummationGrid:
         spread = b + b_iso[:, None] + self.blur
         return occupancy[:, None] * a * (4.0 * math.pi / spread) ** 1.5, 4.0 * math.pi**2 / spread
 
-    def _geometry(
-        self, positions: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def _geometry(self, positions: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         matrix = np.array(self.fine)[:, None] * np.array(self.cell.frac.mat.tolist())
         step = np.array(self.cell.orth.mat.tolist()) / np.array(self.fine)
         return (positions - self.corner) @ matrix.T, step, np.linalg.norm(matrix, axis=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,19 +33,6 @@ if TYPE_CHECKING:
 
     from refinement.maps.density import Density
     from refinement.structure import Structure
-
-
-class Measured(Protocol):
-    """What a metric module returns."""
-
-    def summary(self) -> dict[str, float | None]:
-        """Return numbers by metric key."""
-
-    def reasons(self) -> dict[str, str]:
-        """Return the reason code of each missing number."""
-
-    def columns(self) -> dict[str, NDArray[Any]]:
-        """Return per-residue columns, each of shape (n_residues,)."""
 
 
 @dataclass(slots=True)
@@ -119,7 +106,7 @@ def validate(
     started = time.perf_counter()
     topology = build_topology(structure, library)
     table.timings_s["topology"] = round(time.perf_counter() - started, 4)
-    steps: list[tuple[str, Callable[[], Measured]]] = [
+    steps: list[tuple[str, Callable[[], Any]]] = [
         ("map statistics", lambda: map_statistics(density)),
         ("Ramachandran", lambda: ramachandran(structure)),
         ("rotamers", lambda: rotamers(structure)),

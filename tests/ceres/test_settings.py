@@ -81,7 +81,11 @@ def test_a_deployment(tmp_path: Path) -> None:
     assert values["CELERY_TASK_ALWAYS_EAGER"] is False
     assert values["CELERY_BROKER_TRANSPORT_OPTIONS"] == {"visibility_timeout": 1100}
     options = values["STORAGES"]["artifacts"]["OPTIONS"]
-    assert (options["bucket_name"], options["location"], options["endpoint_url"]) == ("bucket", "some/prefix", "http://minio:9000")
+    assert (options["bucket_name"], options["location"], options["endpoint_url"]) == (
+        "bucket",
+        "some/prefix",
+        "http://minio:9000",
+    )
     assert values["ALLOWED_HOSTS"] == ["ceres.example.org", "www.example.org"]
     assert values["SESSION_COOKIE_SECURE"] is values["CSRF_COOKIE_SECURE"] is values["SECURE_SSL_REDIRECT"] is True
 
@@ -131,9 +135,7 @@ def test_a_deployment_without_workers_has_to_be_wanted(tmp_path: Path) -> None:
 
 
 def test_a_deployment_behind_https_gives_no_warnings(tmp_path: Path) -> None:
-    answer = python(
-        CHECK.replace("ERROR", "WARNING"), tmp_path, CERES_HTTPS="1", CERES_BROKER_URL="redis://localhost/0"
-    )
+    answer = python(CHECK.replace("ERROR", "WARNING"), tmp_path, CERES_HTTPS="1", CERES_BROKER_URL="redis://localhost/0")
     assert answer.returncode == 0, answer.stderr
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import json
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gemmi
 import numpy as np
@@ -21,6 +20,9 @@ from refinement.maps.scattering import model_map
 from refinement.output import clean, output_folder
 from refinement.structure import from_gemmi, read_structure
 from refinement.validation.registry import BY_KEY, MASKED_TWINS, REASONS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,12 @@ def refined(pair: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
     output = tmp_path_factory.mktemp("out") / "run"
     stages: list[str] = []
     table = run.refine_files(
-        *pair, resolution=3.0, protocol="quick", contour=0.1, output=output, progress=lambda stage, _doing, _fraction: stages.append(stage)
+        *pair,
+        resolution=3.0,
+        protocol="quick",
+        contour=0.1,
+        output=output,
+        progress=lambda stage, _doing, _fraction: stages.append(stage),
     )
     assert list(dict.fromkeys(stages)) == ["read", "validate", "refine", "write"]
     return output, table
@@ -88,7 +95,7 @@ def test_refined_model_lies_in_the_frame_of_the_input_and_keeps_its_metadata(
     assert len(before) == len(after)
     assert np.array_equal(before.names, after.names)
     assert np.abs(before.positions - after.positions).max() < 2.0
-    block = gemmi.cif.read_string(gzip.open(refined[0] / "refined.cif.gz", "rt").read())[0]
+    block = gemmi.cif.read(str(refined[0] / "refined.cif.gz"))[0]
     assert gemmi.cif.as_string(block.find_value("_struct.title")) == "a hairpin"
     assert "Ceres" in list(block.find_values("_software.name"))
     assert float(block.find_value("_refine.ls_d_res_high")) == 3.0

@@ -42,9 +42,7 @@ def plain(positions: np.ndarray, radii: np.ndarray, density: Density) -> np.ndar
     return kept.reshape(density.dims)
 
 
-@pytest.mark.parametrize(
-    ("element", "points"), [("H", 123), ("O", 195), ("N", 209), ("C", 317), ("S", 317), ("P", 389)]
-)
+@pytest.mark.parametrize(("element", "points"), [("H", 123), ("O", 195), ("N", 209), ("C", 317), ("S", 317), ("P", 389)])
 def test_one_atom_has_the_known_number_of_points(element: str, points: int) -> None:
     radii = mask_radii(np.array([gemmi.Element(element).atomic_number], np.uint8))
     assert mask_around(np.full((1, 3), 10.0), radii, cube()).sum() == points
