@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import environ
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from ceres import environment as env
 
@@ -246,7 +246,7 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_TASK_TIME_LIMIT = CERES_TASK_TIME_LIMIT
 CELERY_TASK_DEFAULT_QUEUE = "small"
-CELERY_TASK_QUEUES = [Queue("small"), Queue("large")]
+CELERY_TASK_QUEUES = [Queue(name, Exchange(name), routing_key=name) for name in ("small", "large")]
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1

@@ -129,8 +129,15 @@ class Service:
                 pytest.fail(f"{what} did not happen: {self.state()}\n{logs}")
             time.sleep(0.1)
 
-    def wait_until_done(self) -> None:
-        self.wait_for("the end of the run", lambda: all(job["state"] == "published" for job in self.state()["jobs"]))
+    def wait_until_done(self, *, reaping: bool = False) -> None:
+        """Wait until all jobs are published; `reaping` stands for the schedule that calls the reaper each minute."""
+
+        def done() -> bool:
+            if reaping:
+                self.manage("reap")
+            return all(job["state"] == "published" for job in self.state()["jobs"])
+
+        self.wait_for("the end of the run", done)
 
     def hang_once(self) -> None:
         """Let the next refinement hang."""
@@ -170,7 +177,7 @@ def broker() -> Iterator[str]:
     client.close()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Iterator[str]:
     """URL of an empty database; "" for SQLite in the service's folder."""
     if request.param == "sqlite":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections import Counter
 from typing import Any
 
@@ -15,6 +14,21 @@ pytestmark = [pytest.mark.redis, pytest.mark.timeout(300)]
 FILES_OF_A_RESULT = 9
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_message_goes_to_one_queue_only(service: Any) -> None:
+    service.make_jobs(2)
+    service.python(
+        "import django; django.setup()\n"
+        "from ceres.models import Job\n"
+        "from ceres.pipeline.schedule import dispatch\n"
+        "Job.objects.filter(entry__key='9abc_0001').update(size_class='large')\n"
+        "dispatch()"
+    )
+    with redis.Redis.from_url(service.environment["CERES_BROKER_URL"]) as client:
+        assert [client.llen(queue) for queue in ("small", "large")] == [1, 1]
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_workers_publish_every_job_once_however_often_they_are_told(service: Any) -> None:
     service.make_jobs(4)
     service.ring(3)
@@ -53,8 +67,7 @@ def test_a_worker_that_is_killed_in_the_middle_loses_nothing(service: Any) -> No
     held = [job for job in service.state()["jobs"] if job["state"] == "working"]
     assert ("refine", 1) in [(job["stage"], job["attempt"]) for job in held]
     service.start_worker()
-    service.manage("reap")
-    service.wait_until_done()
+    service.wait_until_done(reaping=True)
     state = service.state()
     assert (state["results"], state["artifacts"]) == (2, 2 * FILES_OF_A_RESULT)
     assert not list((service.var / "artifacts").rglob("*.part"))
@@ -67,9 +80,7 @@ def test_a_broker_that_forgets_everything_is_filled_again(service: Any) -> None:
     with redis.Redis.from_url(service.environment["CERES_BROKER_URL"]) as client:
         client.flushdb()
     service.start_worker()
-    time.sleep(1.1)  # from then on an empty queue means that messages were lost
-    service.manage("reap")
-    service.wait_until_done()
+    service.wait_until_done(reaping=True)
     assert sorted(service.refinements()) == ["9abc_0000", "9abc_0001", "9abc_0002"]
 
 
