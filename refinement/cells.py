@@ -29,19 +29,24 @@ PAIRS_PER_POINT = 12
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _table_shape(points: Floats, edge: float) -> Longs:
     """Return the number of slots along x, y, z: as many as the points span, within the limit, 3 at least."""
-    low, high = np.full(3, np.inf), np.full(3, -np.inf)
-    for i in range(len(points)):
-        for k in range(3):
-            if abs(points[i, k]) < FARTHEST:
-                low[k] = min(low[k], points[i, k])
-                high[k] = max(high[k], points[i, k])
     limit = max(64, SLOTS_PER_POINT * len(points))
-    shape = np.full(3, 3, dtype=np.int64)
+    shape = np.empty(3, dtype=np.int64)
     for k in range(3):
-        if high[k] >= low[k]:
-            shape[k] = max(3, min(limit, int((high[k] - low[k]) / edge) + 2))
-    while shape[0] * shape[1] * shape[2] > limit and shape.max() > 3:
-        shape[np.argmax(shape)] = max(3, shape.max() // 2)
+        low, high = np.inf, -np.inf
+        for i in range(len(points)):
+            if abs(points[i, k]) < FARTHEST:
+                low, high = min(low, points[i, k]), max(high, points[i, k])
+        shape[k] = 3
+        if high >= low:
+            shape[k] = max(3, min(limit, int((high - low) / edge) + 2))
+    while shape[0] * shape[1] * shape[2] > limit:
+        widest = 0
+        for k in range(1, 3):
+            if shape[k] > shape[widest]:
+                widest = k
+        if shape[widest] == 3:
+            break
+        shape[widest] = max(3, shape[widest] // 2)
     return shape
 
 
@@ -74,7 +79,9 @@ def _build(points: Floats, edge: float) -> tuple[Longs, Longs, Ints, Floats]:
         start[s + 1] += start[s]
     members = np.empty(start[-1], dtype=np.int32)
     sorted_points = np.empty((start[-1], 3))
-    cursor = start[:-1].copy()
+    cursor = np.empty(len(start) - 1, dtype=np.int64)
+    for s in range(len(cursor)):
+        cursor[s] = start[s]
     for i in range(n):
         if slot[i] >= 0:
             row = cursor[slot[i]]

@@ -148,7 +148,13 @@ def _exclusions(first: Ints, partner: Ints, hydrogen: Flags, altloc: Ints) -> tu
     rows = np.empty(offsets[n], dtype=np.int32)
     for i in range(n):
         count = close_by_bonds(i, first, partner, hydrogen, altloc, found)
-        rows[offsets[i] : offsets[i + 1]] = np.sort(found[:count])
+        # insertion: the rows are short
+        for k in range(count):
+            place = offsets[i] + k
+            while place > offsets[i] and rows[place - 1] > found[k]:
+                rows[place] = rows[place - 1]
+                place -= 1
+            rows[place] = found[k]
     return offsets, rows
 
 

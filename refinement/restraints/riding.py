@@ -86,7 +86,7 @@ def fold_gradient(riding: Riding, positions: NDArray[np.float64], gradient: NDAr
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _unit(positions: Floats, start: int, end: int) -> tuple[float, float, float, float]:
+def unit_vector(positions: Floats, start: int, end: int) -> tuple[float, float, float, float]:
     """Return the unit vector from one atom to another, and their distance (1e-6 Å at least)."""
     x = positions[end, 0] - positions[start, 0]
     y = positions[end, 1] - positions[start, 1]
@@ -122,18 +122,18 @@ def _direction(positions: Floats, frame: Ints, shape: Bytes, c: Floats, h: int) 
     """Return the unit vector from the parent to hydrogen h."""
     parent, first, second = frame[h, 0], frame[h, 1], frame[h, 2]
     if shape[h] == TERMINAL:
-        ux, uy, uz, _ = _unit(positions, first, parent)
-        vx, vy, vz, _ = _unit(positions, first, second)
+        ux, uy, uz, _ = unit_vector(positions, first, parent)
+        vx, vy, vz, _ = unit_vector(positions, first, second)
         along = ux * vx + uy * vy + uz * vz
         wx, wy, wz, _ = _normalised(vx - along * ux, vy - along * uy, vz - along * uz)
         nx, ny, nz = _cross(ux, uy, uz, wx, wy, wz)
         p, q = c[h, 1] * np.cos(c[h, 2]), c[h, 1] * np.sin(c[h, 2])
         return p * wx + q * nx - c[h, 0] * ux, p * wy + q * ny - c[h, 0] * uy, p * wz + q * nz - c[h, 0] * uz
-    ux, uy, uz, _ = _unit(positions, parent, first)
-    vx, vy, vz, _ = _unit(positions, parent, second)
+    ux, uy, uz, _ = unit_vector(positions, parent, first)
+    vx, vy, vz, _ = unit_vector(positions, parent, second)
     dx, dy, dz = c[h, 0] * ux + c[h, 1] * vx, c[h, 0] * uy + c[h, 1] * vy, c[h, 0] * uz + c[h, 1] * vz
     if shape[h] == TETRAHEDRAL:
-        wx, wy, wz, _ = _unit(positions, parent, frame[h, 3])
+        wx, wy, wz, _ = unit_vector(positions, parent, frame[h, 3])
         dx, dy, dz, _ = _normalised(dx + c[h, 2] * wx, dy + c[h, 2] * wy, dz + c[h, 2] * wz)
         return dx, dy, dz
     wx, wy, wz, _ = _normalised(dx, dy, dz)
@@ -168,8 +168,8 @@ def _share(gradient: Floats, atom: int, origin: int, gx: float, gy: float, gz: f
 def _fold_terminal(positions: Floats, gradient: Floats, frame: Ints, c: Floats, h: int, gx: float, gy: float, gz: float) -> None:
     """Fold g, the gradient on the direction -c0 u + c1 cos(c2) w + c1 sin(c2) u x w of a terminal hydrogen."""
     parent, first, second = frame[h, 0], frame[h, 1], frame[h, 2]
-    ux, uy, uz, lu = _unit(positions, first, parent)
-    vx, vy, vz, lv = _unit(positions, first, second)
+    ux, uy, uz, lu = unit_vector(positions, first, parent)
+    vx, vy, vz, lv = unit_vector(positions, first, second)
     along = ux * vx + uy * vy + uz * vz
     wx, wy, wz, lw = _normalised(vx - along * ux, vy - along * uy, vz - along * uz)
     p, q = c[h, 1] * np.cos(c[h, 2]), c[h, 1] * np.sin(c[h, 2])
@@ -190,8 +190,8 @@ def _fold_terminal(positions: Floats, gradient: Floats, frame: Ints, c: Floats, 
 def _fold_bridge(positions: Floats, gradient: Floats, frame: Ints, c: Floats, h: int, gx: float, gy: float, gz: float) -> None:
     """Fold g, the gradient on the direction c2 w + c3 n of a hydrogen between two neighbours."""
     parent, first, second = frame[h, 0], frame[h, 1], frame[h, 2]
-    ux, uy, uz, lu = _unit(positions, parent, first)
-    vx, vy, vz, lv = _unit(positions, parent, second)
+    ux, uy, uz, lu = unit_vector(positions, parent, first)
+    vx, vy, vz, lv = unit_vector(positions, parent, second)
     a, b, p, q = c[h, 0], c[h, 1], c[h, 2], c[h, 3]
     wx, wy, wz, lw = _normalised(a * ux + b * vx, a * uy + b * vy, a * uz + b * vz)
     nx, ny, nz = _cross(ux, uy, uz, vx, vy, vz)
@@ -212,9 +212,9 @@ def _fold_tetrahedral(
 ) -> None:
     """Fold g, the gradient on the direction along c0 u + c1 v + c2 w of a hydrogen opposite to three neighbours."""
     parent = frame[h, 0]
-    ux, uy, uz, lu = _unit(positions, parent, frame[h, 1])
-    vx, vy, vz, lv = _unit(positions, parent, frame[h, 2])
-    wx, wy, wz, lw = _unit(positions, parent, frame[h, 3])
+    ux, uy, uz, lu = unit_vector(positions, parent, frame[h, 1])
+    vx, vy, vz, lv = unit_vector(positions, parent, frame[h, 2])
+    wx, wy, wz, lw = unit_vector(positions, parent, frame[h, 3])
     a, b, d = c[h, 0], c[h, 1], c[h, 2]
     nx, ny, nz, ln = _normalised(a * ux + b * vx + d * wx, a * uy + b * vy + d * wy, a * uz + b * vz + d * wz)
     gx, gy, gz = _across(gx, gy, gz, nx, ny, nz, ln)

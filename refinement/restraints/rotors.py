@@ -28,7 +28,7 @@ from refinement.restraints.dots import (
     dot_spheres,
 )
 from refinement.restraints.hydrogen_frames import AMMONIUM, HYDROXYL, METHYL
-from refinement.restraints.riding import place_hydrogens
+from refinement.restraints.riding import place_hydrogens, unit_vector
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,6 +53,7 @@ SIGHT = 4.0
 AIM_LENGTH, AIM_LENGTH_SULFUR = 1.0, 1.3
 """X-H distances (Å) by which a free hydrogen is judged to reach an acceptor."""
 MAX_DIRECTIONS = 48
+DEGREE = np.pi / 180.0
 TURNS = {
     AMMONIUM: np.array([0.0, -15.0, 15.0, -30.0, 30.0, -45.0, 45.0, -60.0]),
     METHYL: np.array([0.0, 180.0]),
@@ -147,7 +148,9 @@ def _optimise(
     n_angles = np.zeros(len(rotors), dtype=np.int64)
     for r in range(len(rotors)):
         a, b, kind = first[rotors[r]], stop[rotors[r]], kinds[r]
-        angles[r], n_angles[r] = tables[kind], counts[kind]
+        n_angles[r] = counts[kind]
+        for k in range(MAX_DIRECTIONS):
+            angles[r, k] = tables[kind, k]
         if kind == HYDROXYL:
             around = rows[offsets[r] : offsets[r + 1]]
             n_angles[r] = _directions(
@@ -156,10 +159,12 @@ def _optimise(
             )  # fmt: skip
     for r in range(len(rotors)):
         a, b = first[rotors[r]], stop[rotors[r]]
-        coefficients[a:b, 2] = base[a:b] + angles[r, 0]
+        for h in range(a, b):
+            coefficients[h, 2] = base[h] + angles[r, 0]
         place_hydrogens(positions, hydrogen[a:b], frame[a:b], shape[a:b], coefficients[a:b], length[a:b])
     turned_at = np.zeros(len(first), dtype=np.int64)
     seen_at = np.full(len(first), -1, dtype=np.int64)
+    around_here = np.empty(MAX_DIRECTIONS)
     clock = 0
     for sweep in range(SWEEPS + 1):
         for r in range(len(rotors)):
@@ -169,7 +174,9 @@ def _optimise(
             here = coefficients[a, 2] - base[a]
             table = angles[r, : n_angles[r]]
             if sweep == SWEEPS:
-                table = here + np.radians(np.arange(-fine[kinds[r]], fine[kinds[r]] + 1.0))
+                table = around_here[: 2 * fine[kinds[r]] + 1]
+                for k in range(len(table)):
+                    table[k] = here + DEGREE * (k - fine[kinds[r]])
             else:
                 fresh = seen_at[me] < 0
                 for atom in around:
@@ -206,7 +213,7 @@ def _directions(
     count, best = 1, np.inf
     angles[0] = 0.0
     for t in range(2 * steps + 1):
-        angle = np.radians(STEP * ((t + 1) // 2)) * (-1.0 if t % 2 else 1.0)
+        angle = DEGREE * STEP * ((t + 1) // 2) * (-1.0 if t % 2 else 1.0)
         coefficients[0, 2] = start + angle
         place_hydrogens(positions, own, frame, shape, coefficients, length)
         gap = np.inf
@@ -223,11 +230,14 @@ def _directions(
         far = _distance(positions, parent, near[k])
         if acceptor[near[k]] and radius[parent] < far <= min(reach, SIGHT) and count < MAX_DIRECTIONS // 2:
             angles[count] = _bearing(positions, near[k], frame[0]) - start
-            angles[count] -= 2.0 * np.pi * np.round(angles[count] / (2.0 * np.pi))
+            angles[count] -= 2.0 * np.pi * np.floor(0.5 + angles[count] / (2.0 * np.pi))
             count += 1
     for t in range(2 * steps + 1):
-        angle = np.radians(STEP * ((t + 1) // 2)) * (-1.0 if t % 2 else 1.0)
-        if count < MAX_DIRECTIONS and np.min(np.abs(angles[:count] - angle)) >= np.radians(APART) - 1e-9:
+        angle = DEGREE * STEP * ((t + 1) // 2) * (-1.0 if t % 2 else 1.0)
+        nearest = np.inf
+        for k in range(count):
+            nearest = min(nearest, abs(angles[k] - angle))
+        if count < MAX_DIRECTIONS and nearest >= DEGREE * APART - 1e-9:
             angles[count] = angle
             count += 1
     return count
@@ -245,20 +255,12 @@ def _distance(positions: Floats, i: int, j: int) -> float:
 def _bearing(positions: Floats, target: int, frame: Ints) -> float:
     """Return the torsion angle (radians) at which a terminal hydrogen of this frame points towards an atom."""
     parent, first, second = frame[0], frame[1], frame[2]
-    u, w, n = np.empty(3), np.empty(3), np.empty(3)
-    for k in range(3):
-        u[k] = positions[parent, k] - positions[first, k]
-        w[k] = positions[second, k] - positions[first, k]
-    u /= max(np.sqrt((u * u).sum()), 1e-6)
-    w -= (u * w).sum() * u
-    w /= max(np.sqrt((w * w).sum()), 1e-6)
-    n[0], n[1], n[2] = u[1] * w[2] - u[2] * w[1], u[2] * w[0] - u[0] * w[2], u[0] * w[1] - u[1] * w[0]
-    across, along = 0.0, 0.0
-    for k in range(3):
-        arm = positions[target, k] - positions[parent, k]
-        across += arm * n[k]
-        along += arm * w[k]
-    return np.arctan2(across, along)
+    ux, uy, uz, _ = unit_vector(positions, first, parent)
+    vx, vy, vz, _ = unit_vector(positions, first, second)
+    tx, ty, tz, _ = unit_vector(positions, parent, target)
+    nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+    along = (ux * vx + uy * vy + uz * vz) * (ux * tx + uy * ty + uz * tz)
+    return np.arctan2(nx * tx + ny * ty + nz * tz, vx * tx + vy * ty + vz * tz - along)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -279,15 +281,19 @@ def _turn(
     # dots of the parent have the same value at every angle unless a hydrogen of its own covers them
     fixed, n_fixed = np.empty(MAX_NEIGHBOURS, dtype=np.int32), 0
     for k in range(n_close[0]):
-        if not (hydrogen == close[0, k]).any():
+        own = False
+        for h in hydrogen:
+            own |= h == close[0, k]
+        if not own:
             fixed[n_fixed] = close[0, k]
             n_fixed += 1
     values = np.zeros(dot_first[sphere[parent] + 1] - dot_first[sphere[parent]])
     _dot_values(parent, positions, radius, donor, acceptor, dots, dot_first, sphere, near[0], n_near[0], fixed, n_fixed, values)
-    scratch = np.zeros(np.max(dot_first[sphere[hydrogen] + 1] - dot_first[sphere[hydrogen]]))
+    scratch = np.zeros(dot_first[sphere[hydrogen[0]] + 1] - dot_first[sphere[hydrogen[0]]])
     best, best_angle = -np.inf, 0.0
     for angle in table:
-        coefficients[:, 2] = base + angle
+        for h in range(len(hydrogen)):
+            coefficients[h, 2] = base[h] + angle
         place_hydrogens(positions, hydrogen, frame, shape, coefficients, length)
         score = _visible(parent, positions, radius, dots, dot_first, sphere, hydrogen, values)
         for m in range(1, n_atoms):
@@ -300,7 +306,8 @@ def _turn(
             score += STAGGER_PREFERENCE * np.cos(3.0 * (base[0] + angle - np.pi))
         if score > best + 1e-9:
             best, best_angle = score, angle
-    coefficients[:, 2] = base + best_angle
+    for h in range(len(hydrogen)):
+        coefficients[h, 2] = base[h] + best_angle
     place_hydrogens(positions, hydrogen, frame, shape, coefficients, length)
     return best_angle
 

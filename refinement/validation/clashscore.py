@@ -44,7 +44,7 @@ class Clashscore:
         ``clashscore``: clashes per 1000 atoms.
     reasons : dict[str, str]
         Why it is missing: ``not_applicable`` for a model without atoms to count.
-    residues : dict[str, NDArray[float32]]
+    columns : dict[str, NDArray[float32]]
         ``n_clashes`` and ``worst_overlap`` (Å, 0 without a clash) per residue; NaN for water.
     clashes : tuple[Clash, ...]
         Worst first.
@@ -56,7 +56,7 @@ class Clashscore:
 
     summary: dict[str, float | None]
     reasons: dict[str, str] = field(default_factory=dict)
-    residues: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    columns: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     clashes: tuple[Clash, ...] = ()
     n_atoms: int = 0
     hydrogens_added: bool = False

@@ -13,6 +13,7 @@ from refinement.restraints.graph import exclusions
 
 if TYPE_CHECKING:
     import gemmi
+    from numpy.typing import NDArray
 
     from refinement.restraints.bonding import Bonding
     from refinement.structure import Structure
@@ -33,12 +34,15 @@ class NonbondedDistance:
         ``min_nonbonded_distance`` in Å.
     reasons : dict[str, str]
         ``not_applicable`` where no two atoms are within reach.
+    columns : dict[str, NDArray[float32]]
+        Empty: there is nothing per residue.
     pair : tuple[int, int] or None
         Its atoms.
     """
 
     summary: dict[str, float | None]
     reasons: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     pair: tuple[int, int] | None = None
 
 
@@ -60,7 +64,7 @@ def min_nonbonded_distance(structure: Structure, library: gemmi.MonLib | None) -
         found = _closest(structure, bonding, library, reach)
         if found is not None:
             length, pair = found
-            return NonbondedDistance({"min_nonbonded_distance": length}, {}, pair)
+            return NonbondedDistance({"min_nonbonded_distance": length}, pair=pair)
     return NonbondedDistance({"min_nonbonded_distance": None}, {"min_nonbonded_distance": "not_applicable"})
 
 
