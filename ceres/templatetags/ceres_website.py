@@ -11,6 +11,7 @@ register = template.Library()
 register.filter("grouped", formats.grouped)
 register.filter("file_size", formats.file_size)
 register.filter("spelled", formats.spelled)
+register.filter("method", formats.method)
 
 
 @register.simple_tag

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 MINUS = "−"
 ARROWS = {"better": "▲", "worse": "▼", "same": "≈"}
 """Sign of a comparison; the word always stands beside it."""
@@ -37,6 +39,12 @@ def file_size(size: int) -> str:
     if size < 1_000_000:
         return f"{size / 1000:.1f} kB"
     return f"{size / 1_000_000:.1f} MB"
+
+
+def method(text: str) -> str:
+    """Return the archives' names of methods as words: ``ELECTRON MICROSCOPY, singleParticle``."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
+    return spaced.lower()
 
 
 def spelled(code: str) -> str:

@@ -27,6 +27,9 @@ CLASSES: dict[str, tuple[str, str]] = {
 """Residue classes and their names for one and for several."""
 
 MOST_LIGANDS = 12
+LONGEST_STEPS = 4
+SHORTEST_SHOWN = 0.05
+"""Seconds; shorter steps aren't named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,8 @@ class Provenance:
 
     facts: list[Fact]
     inputs: list[Fact]
-    timings: list[Fact]
+    archive: list[Fact]
+    settings: list[Fact]
 
 
 def notices_of(page: EntryPage) -> list[Notice]:
@@ -92,7 +96,7 @@ def facts_of(entry: Entry) -> list[Fact]:
         Fact("B factors", _b_factors(composition.get("b_factors", {}))),
         Fact("Map grid", _grid(grid)),
         Fact("Recommended contour", _plain(header.get("contour"))),
-        Fact("Method", entry.method),
+        Fact("Method", formats.method(entry.method)),
         Fact("Symmetry", ", ".join(header.get("symmetry", []))),
         Fact("Half-maps", ", ".join(header.get("half_map_files", []))),
     ]
@@ -151,18 +155,37 @@ def provenance_of(page: EntryPage) -> Provenance:
     """Return inputs, versions, settings and timings of a result."""
     result, job = page.result, page.job
     if result is None or job is None:
-        return Provenance([], [], [])
+        return Provenance([], [], [], [])
     run = job.run
     facts = [
         Fact("Run", run.label),
         Fact("Published", f"{result.published_at:%d %B %Y, %H:%M} UTC"),
         Fact("Engine", run.engine_version),
-        Fact("Settings", ", ".join(f"{name} {_word(value)}" for name, value in sorted(result.settings.items()))),
-        Fact("Settings of the run", "", checksum=run.settings_hash),
         Fact("Other versions", ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items()))),
+        Fact("Time", _longest(result.timings)),
+        Fact("Settings, hash", "", checksum=run.settings_hash),
     ]
-    timings = [Fact(formats.spelled(name), f"{seconds:.1f} s") for name, seconds in _flat(result.timings)]
-    return Provenance([fact for fact in facts if fact.text or fact.checksum], _inputs(result.inputs), timings)
+    return Provenance(
+        facts=[fact for fact in facts if fact.text or fact.checksum],
+        inputs=[_file(formats.spelled(role), row) for role, row in result.inputs.items() if isinstance(row, dict)],
+        archive=[_file(row.get("name", ""), row) for row in result.inputs.get("archive_files", [])],
+        settings=[Fact(formats.spelled(name), _word(value)) for name, value in sorted(result.settings.items())],
+    )
+
+
+def _file(label: str, row: Mapping[str, Any]) -> Fact:
+    size = formats.file_size(row["bytes"]) if isinstance(row.get("bytes"), int) else ""
+    said = filter(None, [str(row.get("name", "")) if row.get("name") != label else "", size])
+    return Fact(label, ", ".join(said), checksum=str(row.get("sha256", "")))
+
+
+def _longest(timings: Mapping[str, Any]) -> str:
+    """Return the total time and the steps that took most of it."""
+    seconds = {name: float(value) for name, value in timings.items() if isinstance(value, int | float)}
+    total = seconds.pop("total", sum(seconds.values()))
+    steps = sorted(seconds.items(), key=lambda step: -step[1])[:LONGEST_STEPS]
+    shown = [f"{name} {value:.1f} s" for name, value in steps if value >= SHORTEST_SHOWN]
+    return f"{total:.1f} s in all" + (f", of it {', '.join(shown)}" if shown else "") if timings else ""
 
 
 def _word(value: Any) -> str:
@@ -171,25 +194,3 @@ def _word(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(_word(item) for item in value) or "none"
     return "none" if value is None else str(value)
-
-
-def _flat(timings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    rows: list[tuple[str, float]] = []
-    for name, value in timings.items():
-        if isinstance(value, dict):
-            rows += _flat(value, f"{prefix}{name}: ")
-        elif isinstance(value, int | float):
-            rows.append((f"{prefix}{name}", float(value)))
-    return rows
-
-
-def _inputs(inputs: Mapping[str, Any]) -> list[Fact]:
-    rows = []
-    for role, value in inputs.items():
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, dict):
-                said = [str(item.get("name", "")), formats.file_size(item["bytes"]) if isinstance(item.get("bytes"), int) else ""]
-                rows.append(Fact(formats.spelled(role), ", ".join(filter(None, said)), checksum=str(item.get("sha256", ""))))
-            elif item not in (None, ""):
-                rows.append(Fact(formats.spelled(role), str(item)))
-    return rows

@@ -6,6 +6,11 @@ const COLOURS = { initial: "#e8735a", refined: "#0f8b8d" };
 const NAMES = { initial: "deposited model", refined: "refined model", map: "map" };
 const CALM = matchMedia("(prefers-reduced-motion: reduce)");
 const NEIGHBOURHOOD = 5; // Å
+const CHAINS = "protein or nucleic"; // NGL’s "polymer" needs entity ids that are numbers
+
+const MANY_VOXELS = 500_000; // the mesh of a larger map would hide the models behind it
+const CLEAR = 0.7;
+const FAINT = 0.22;
 
 class LoadingError extends Error {}
 
@@ -17,6 +22,19 @@ function script(url) {
     element.onerror = () => reject(new LoadingError("The viewer could not be loaded."));
     document.head.append(element);
   });
+}
+
+// Links between residues as gemmi writes them are valid, but NGL stops at those that don't state their bond order.
+// It does without them, so they are put out of its sight.
+function withoutIncomplete(text) {
+  return text.includes("_struct_conn.pdbx_value_order") ? text : text.replace(/^_struct_conn\./gm, "_struct_conn_unread.");
+}
+
+async function readable(url) {
+  const answer = await fetch(url);
+  if (!answer.ok) throw new LoadingError(`${url} could not be loaded.`);
+  const text = await new Response(answer.body.pipeThrough(new DecompressionStream("gzip"))).text();
+  return new Blob([withoutIncomplete(text)], { type: "text/plain" });
 }
 
 function colourOf(name) {
@@ -81,7 +99,8 @@ class Viewer {
     if (!url || this.components[what]) return;
     this.say(`Loading the ${NAMES[what]} …`);
     try {
-      this.components[what] = await this.stage.loadFile(url, { name: what });
+      const file = what === "map" ? url : await readable(url);
+      this.components[what] = await this.stage.loadFile(file, what === "map" ? { name: what } : { name: what, ext: "cif" });
     } catch {
       throw new LoadingError(`The ${NAMES[what]} could not be loaded.`);
     }
@@ -100,8 +119,8 @@ class Viewer {
       component.removeAllRepresentations();
       const look = { color: COLOURS[what], smoothSheet: true };
       if (style === "cartoon") {
-        component.addRepresentation("cartoon", { ...look, sele: "polymer" });
-        component.addRepresentation("licorice", { ...look, sele: "not polymer and not water", radius: 0.2 });
+        component.addRepresentation("cartoon", { ...look, sele: CHAINS });
+        component.addRepresentation("licorice", { ...look, sele: `not (${CHAINS}) and not water`, radius: 0.2 });
       } else {
         component.addRepresentation(style, { ...look, sele: "not water", radius: style === "licorice" ? 0.18 : undefined, multipleBond: "off" });
       }
@@ -134,12 +153,13 @@ class Viewer {
     const start = (level - this.mean) / this.sd;
     slider.max = String(Math.max(12, Math.ceil(2 * start)));
     slider.value = String(start);
+    this.opacity = volume.nx * volume.ny * volume.nz > MANY_VOXELS ? FAINT : CLEAR;
     this.surface = component.addRepresentation("surface", {
       isolevelType: "value",
       isolevel: level,
       contour: true,
       color: colourOf("--map"),
-      opacity: 0.75,
+      opacity: this.opacity,
       useWorker: true,
     });
     component.setVisibility(this.isShown("map"));
@@ -171,17 +191,39 @@ class Viewer {
       const structure = component.structure;
       const near = structure.getAtomSetWithinSelection(new window.NGL.Selection(selection), NEIGHBOURHOOD);
       if (near.isAllClear()) continue;
+      const around = structure.getAtomSetWithinGroup(near).toSeleString();
       component.addRepresentation("licorice", {
         name: "around",
-        sele: structure.getAtomSetWithinGroup(near).toSeleString(),
+        sele: around,
         color: COLOURS[what],
         radius: 0.14,
         multipleBond: "off",
       });
-      target = component;
+      target = { component, around };
     }
-    if (target) target.autoView(selection, CALM.matches ? 0 : 500);
+    if (target) {
+      this.fade(true);
+      target.component.autoView(target.around, CALM.matches ? 0 : 500);
+    }
     this.say(target ? `Residue ${chain}/${number}` : `Neither model has a residue ${chain}/${number}.`);
+  }
+
+  // Near a residue its sticks and the map count; the ribbons step back.
+  fade(near) {
+    this.surface?.setParameters({ opacity: near ? CLEAR : this.opacity });
+    for (const what of ["initial", "refined"]) {
+      const component = this.components[what];
+      for (const drawn of [...(component?.reprList ?? [])]) {
+        if (drawn.name === "cartoon") drawn.setParameters({ opacity: near ? 0.3 : 1 });
+        if (drawn.name === "around" && !near) component.removeRepresentation(drawn);
+      }
+    }
+  }
+
+  showWhole() {
+    this.fade(false);
+    this.say("");
+    this.stage.autoView(CALM.matches ? 0 : 500);
   }
 
   picked(proxy) {
@@ -218,7 +260,7 @@ class Viewer {
     this.root.querySelector(".level").hidden = !this.root.dataset.map;
     this.find("level").addEventListener("input", () => this.changeLevel());
     this.find("style").addEventListener("change", () => this.draw());
-    this.find("whole").addEventListener("click", () => this.stage.autoView(CALM.matches ? 0 : 500));
+    this.find("whole").addEventListener("click", () => this.showWhole());
     this.find("image").addEventListener("click", () => this.saveImage());
     this.find("full").addEventListener("click", () => this.stage.toggleFullscreen(this.root));
     const next = this.find("next-outlier");

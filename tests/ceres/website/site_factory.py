@@ -143,6 +143,8 @@ def make_result(
     defaults: dict[str, Any] = {
         "reasons": REASONS,
         "inputs": {
+            "archive": "/var/secret/archive",
+            "archive_files": [{"name": "emdb/structures/EMD-20740/map/emd_20740.map.gz", "sha256": "ef" * 32, "bytes": 5}],
             "model": {"name": "6udk.cif.gz", "sha256": "ab" * 32, "bytes": 812_345},
             "map": {"name": "emd_20740.map.gz", "sha256": "cd" * 32},
         },
@@ -220,7 +222,17 @@ def helix(*, shift: float) -> gemmi.Structure:
         model.add_chain(chain)
     structure.add_model(model)
     structure.setup_entities()
+    structure.entities[0].name = "helix"  # ids of entities need not be numbers
+    structure.connections.append(link_between_chains())
     return structure
+
+
+def link_between_chains() -> gemmi.Connection:
+    """A link as gemmi writes it: without bond order, which some readers don't expect."""
+    link = gemmi.Connection()
+    link.name, link.type, link.asu = "link1", gemmi.ConnectionType.Covale, gemmi.Asu.Same
+    link.partner1, link.partner2 = (gemmi.AtomAddress(chain, gemmi.SeqId(5, " "), "ALA", "CB") for chain in CHAINS)
+    return link
 
 
 def map_around(structure: gemmi.Structure) -> bytes:

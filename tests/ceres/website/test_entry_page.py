@@ -75,6 +75,9 @@ def test_findings_composition_files_and_provenance_are_there(client: Client, fac
     assert "1 280 protein residues, 60 waters" in text  # white space is folded here
     assert "ab" * 32 in text
     assert "812.3 kB" in text
+    assert "93.6 s in all, of it refinement 81.4 s, validation 12.2 s" in text
+    assert "/var/secret/archive" not in text
+    assert "Protocol default" in text
     for artifact in result.artifacts.all():
         assert artifact.file_name in text
         assert artifact.sha256 in text
