@@ -280,7 +280,7 @@ def _add_changes(initial: Structure, refined: Structure, table: Validation) -> N
     """Add the counts of changes to the refined model's table; both models without hydrogens."""
     bare = initial.without(initial.is_hydrogen) if initial.is_hydrogen.any() else initial
     changes = compare(bare, refined, initial_rotamers=rotamers(bare).names(), refined_rotamers=rotamers(refined).names())
-    for key, value in changes.summary().items():
+    for key, value in changes.summary.items():
         table.metrics[key] = value
         table.reasons.pop(key, None)
     if len(changes.residue_shift) == len(table.residues["b_iso"]):

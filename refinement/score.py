@@ -74,11 +74,11 @@ class Geometry:
 def measure_geometry(structure: Structure, topology: Topology, library: gemmi.MonLib, built: Hydrogenated) -> Geometry:
     """Measure a model without hydrogens; `built` is the same model with new ones, on which clashes are counted."""
     found = {
-        **ramachandran(structure).summary(),
-        **rotamers(structure).summary(),
-        **cbeta_deviations(structure).summary(),
-        **omega(structure).summary(),
-        **covalent_geometry(structure, topology).summary(),
+        **ramachandran(structure).summary,
+        **rotamers(structure).summary,
+        **cbeta_deviations(structure).summary,
+        **omega(structure).summary,
+        **covalent_geometry(structure, topology).summary,
         **clashscore(structure, library, built=built).summary,
     }
     return Geometry(**{name: found[name] for name in Geometry.__slots__})

@@ -106,20 +106,29 @@ def optimise_rotors(
     offsets, rows = neighbours_around(moved[parents], moved[present], reach)
     dots, dot_first, sphere = dot_spheres(types.radius)
     kinds = riding.rotor_kind[free]
+    tables, counts, fine = _tables()
+    coefficients = riding.coefficients.copy()
+    base, angles, n_angles = coefficients[:, 2].copy(), tables[kinds], counts[kinds]
+    aim = np.where(elements[parents] == SULFUR, AIM_LENGTH_SULFUR, AIM_LENGTH)
+    is_h, owner = np.zeros(len(moved), dtype=bool), np.full(len(moved), -1, dtype=np.int64)
+    is_h[riding.hydrogen], owner[riding.hydrogen] = True, riding.rotor
+    frames = (riding.hydrogen, riding.frame, riding.shape, coefficients, riding.length, base)
+    graph = (is_h, types.radius, types.donor, types.acceptor, altloc, bonded.first, bonded.partner)
+    near = (offsets, present[rows])
+    _start(moved, *frames, free, kinds, first, stop, *graph, *near, aim, angles, n_angles)
+    _optimise(moved, *frames, owner, free, kinds, first, stop, *graph, *near, dots, dot_first, sphere, angles, n_angles, fine)
+    return moved, replace(riding, coefficients=coefficients)
+
+
+def _tables() -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the angles (radians) tried by each kind of rotor, how many, and the range of the fine search."""
     tables = np.zeros((METHYL + 1, MAX_DIRECTIONS))
     counts, fine = np.zeros(METHYL + 1, dtype=np.int64), np.zeros(METHYL + 1, dtype=np.int64)
     for kind, angles in TURNS.items():
         tables[kind, : len(angles)], counts[kind] = np.radians(angles), len(angles)
     for kind, degrees in FINE.items():
         fine[kind] = degrees
-    coefficients = riding.coefficients.copy()
-    aim = np.where(elements[parents] == SULFUR, AIM_LENGTH_SULFUR, AIM_LENGTH)
-    _optimise(
-        moved, riding.hydrogen, riding.frame, riding.shape, coefficients, riding.length, riding.rotor,
-        free, kinds, first, stop, types.radius, types.donor, types.acceptor, altloc, bonded.first, bonded.partner, offsets,
-        present[rows], dots, dot_first, sphere, tables, counts, fine, aim,
-    )  # fmt: skip
-    return moved, replace(riding, coefficients=coefficients)
+    return tables, counts, fine
 
 
 def _ranges(riding: Riding) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -131,37 +140,35 @@ def _ranges(riding: Riding) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _optimise(
-    positions: Floats, hydrogen: Ints, frame: Ints, shape: Bytes, coefficients: Floats, length: Floats, rotor: Ints,
-    rotors: Longs, kinds: Bytes, first: Longs, stop: Longs, radius: Floats, donor: Flags, acceptor: Flags, altloc: Ints,
-    bond_first: Ints, bond_partner: Ints, offsets: Longs, rows: Ints, dots: Floats, dot_first: Longs, sphere: Longs,
-    tables: Floats, counts: Longs, fine: Longs, aim: Floats,
+def _start(
+    positions: Floats, hydrogen: Ints, frame: Ints, shape: Bytes, coefficients: Floats, length: Floats, base: Floats,
+    rotors: Longs, kinds: Bytes, first: Longs, stop: Longs, is_h: Flags, radius: Floats, donor: Flags, acceptor: Flags,
+    altloc: Ints, bond_first: Ints, bond_partner: Ints, offsets: Longs, rows: Ints, aim: Floats, angles: Floats,
+    n_angles: Longs,
 ) -> None:  # fmt: skip
-    """Turn every rotor to its best angle; changes positions and coefficients."""
-    is_h = np.zeros(len(radius), dtype=np.bool_)
-    owner = np.full(len(radius), -1, dtype=np.int64)
-    for h in range(len(hydrogen)):
-        is_h[hydrogen[h]] = True
-        owner[hydrogen[h]] = rotor[h]
-    base = coefficients[:, 2].copy()
-    angles = np.zeros((len(rotors), MAX_DIRECTIONS))
-    n_angles = np.zeros(len(rotors), dtype=np.int64)
+    """Find the directions of the free hydrogens, then put every rotor to its first angle."""
     for r in range(len(rotors)):
-        a, b, kind = first[rotors[r]], stop[rotors[r]], kinds[r]
-        n_angles[r] = counts[kind]
-        for k in range(MAX_DIRECTIONS):
-            angles[r, k] = tables[kind, k]
-        if kind == HYDROXYL:
-            around = rows[offsets[r] : offsets[r + 1]]
+        a = first[rotors[r]]
+        if kinds[r] == HYDROXYL:
             n_angles[r] = _directions(
-                positions, hydrogen[a], frame[a : a + 1], shape[a : a + 1], coefficients[a : a + 1], length[a : a + 1], around,
-                is_h, radius, acceptor, altloc, bond_first, bond_partner, aim[r], angles[r],
+                positions, hydrogen[a], frame[a : a + 1], shape[a : a + 1], coefficients[a : a + 1], length[a : a + 1],
+                rows[offsets[r] : offsets[r + 1]], is_h, radius, acceptor, altloc, bond_first, bond_partner, aim[r], angles[r],
             )  # fmt: skip
     for r in range(len(rotors)):
         a, b = first[rotors[r]], stop[rotors[r]]
         for h in range(a, b):
             coefficients[h, 2] = base[h] + angles[r, 0]
         place_hydrogens(positions, hydrogen[a:b], frame[a:b], shape[a:b], coefficients[a:b], length[a:b])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _optimise(
+    positions: Floats, hydrogen: Ints, frame: Ints, shape: Bytes, coefficients: Floats, length: Floats, base: Floats,
+    owner: Longs, rotors: Longs, kinds: Bytes, first: Longs, stop: Longs, is_h: Flags, radius: Floats, donor: Flags,
+    acceptor: Flags, altloc: Ints, bond_first: Ints, bond_partner: Ints, offsets: Longs, rows: Ints, dots: Floats,
+    dot_first: Longs, sphere: Longs, angles: Floats, n_angles: Longs, fine: Longs,
+) -> None:  # fmt: skip
+    """Turn every rotor to its best angle; changes positions and coefficients."""
     turned_at = np.zeros(len(first), dtype=np.int64)
     seen_at = np.full(len(first), -1, dtype=np.int64)
     around_here = np.empty(MAX_DIRECTIONS)

@@ -30,7 +30,7 @@ class AtomInclusion:
         name, as EMDB counts, which also leaves out NH1, OH or CH2). Fractions.
     reasons : dict[str, str]
         Why a value is missing.
-    residues : dict[str, NDArray[float32]]
+    columns : dict[str, NDArray[float32]]
         ``atom_inclusion`` per residue, NaN where not evaluated.
     curve : tuple[list[float], list[float]]
         Contour levels and the inclusion of the non-hydrogen atoms at each.
@@ -38,7 +38,7 @@ class AtomInclusion:
 
     summary: dict[str, float | None]
     reasons: dict[str, str] = field(default_factory=dict)
-    residues: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    columns: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     curve: tuple[list[float], list[float]] = ([], [])
 
 

@@ -49,14 +49,17 @@ class CbetaDeviations:
     deviation: NDArray[np.float64]
     n_residues: int
 
+    @property
     def summary(self) -> dict[str, float | None]:
         """Return the number of outliers under its metric key."""
         return {"cbeta_deviations": float((self.deviation >= OUTLIER).sum()) if len(self.deviation) else None}
 
+    @property
     def reasons(self) -> dict[str, str]:
         """Return why numbers are missing."""
         return {} if len(self.deviation) else {"cbeta_deviations": "not_applicable"}
 
+    @property
     def columns(self) -> dict[str, NDArray[np.float32]]:
         """Return the per-residue column: the largest deviation of each residue."""
         column = np.full(self.n_residues, np.nan, dtype=np.float32)

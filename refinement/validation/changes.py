@@ -45,6 +45,7 @@ class Changes:
     peptides_flipped: int
     residue_shift: NDArray[np.float32]
 
+    @property
     def summary(self) -> dict[str, float]:
         """Return the numbers under their metric keys."""
         return {

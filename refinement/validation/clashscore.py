@@ -102,16 +102,23 @@ def clashscore(
         return Clashscore({"clashscore": None}, {"clashscore": "not_applicable"})
     found = find_clashes(full, types, bonded, smallest_occupancy=smallest_occupancy)
     rows = full.residue[found.pairs]
-    number = np.bincount(rows[:, 0], minlength=len(full.residues)) + np.bincount(rows[:, 1], minlength=len(full.residues))
-    number -= np.bincount(rows[rows[:, 0] == rows[:, 1], 0], minlength=len(full.residues))
-    worst = np.zeros(len(full.residues))
-    np.maximum.at(worst, rows.ravel(), np.repeat(found.overlap, 2))
-    evaluated = np.bincount(full.residue[counted], minlength=len(full.residues)) > 0
-    residues = {
-        "n_clashes": np.where(evaluated | (number > 0), number, np.nan).astype(np.float32),
-        "worst_overlap": np.where(evaluated | (number > 0), worst, np.nan).astype(np.float32),
-    }
+    residues = _columns(rows, found.overlap, np.bincount(full.residue[counted], minlength=len(full.residues)) > 0)
     listed = zip(rows.tolist(), full.names[found.pairs].tolist(), found.overlap.tolist(), strict=True)
     clashes = tuple(Clash(row[0], names[0], row[1], names[1], overlap) for row, names, overlap in listed)
     score = 1000.0 * len(found.pairs) / n_atoms
     return Clashscore({"clashscore": score}, {}, residues, clashes, n_atoms, built is not None)
+
+
+def _columns(
+    rows: NDArray[np.int32], overlap: NDArray[np.float64], evaluated: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float32]]:
+    """Return the clashes per residue; `rows` are the residues of each pair, a pair within one counts once."""
+    number = np.bincount(rows.ravel(), minlength=len(evaluated))
+    number -= np.bincount(rows[rows[:, 0] == rows[:, 1], 0], minlength=len(evaluated))
+    worst = np.zeros(len(evaluated))
+    np.maximum.at(worst, rows.ravel(), np.repeat(overlap, 2))
+    seen = evaluated | (number > 0)
+    return {
+        "n_clashes": np.where(seen, number, np.nan).astype(np.float32),
+        "worst_overlap": np.where(seen, worst, np.nan).astype(np.float32),
+    }

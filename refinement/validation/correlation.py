@@ -42,7 +42,7 @@ class Correlations:
         The keys of `KEYS`.
     reasons : dict[str, str]
         Why a value is missing.
-    residues : dict[str, NDArray[float32]]
+    columns : dict[str, NDArray[float32]]
         ``cc`` per residue; 0 where the map is flat around it.
     chains : dict[str, float]
         CC of each chain by name.
@@ -52,7 +52,7 @@ class Correlations:
 
     summary: dict[str, float | None]
     reasons: dict[str, str] = field(default_factory=dict)
-    residues: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    columns: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     chains: dict[str, float] = field(default_factory=dict)
     radius: float = math.nan
 

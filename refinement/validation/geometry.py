@@ -94,6 +94,7 @@ class CovalentGeometry:
     residue_bond_z: NDArray[np.float32]
     residue_angle_z: NDArray[np.float32]
 
+    @property
     def summary(self) -> dict[str, float | None]:
         """Return the numbers under their metric keys."""
         return {
@@ -105,10 +106,12 @@ class CovalentGeometry:
             "planarity_outliers": None if self.planarity_outliers is None else float(self.planarity_outliers),
         }
 
+    @property
     def reasons(self) -> dict[str, str]:
         """Return why numbers are missing."""
-        return {key: "not_applicable" for key, value in self.summary().items() if value is None}
+        return {key: "not_applicable" for key, value in self.summary.items() if value is None}
 
+    @property
     def columns(self) -> dict[str, NDArray[np.float32]]:
         """Return the per-residue columns."""
         return {"bond_z_max": self.residue_bond_z, "angle_z_max": self.residue_angle_z}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from refinement.maps.density import Density
 
 
@@ -22,10 +24,13 @@ class MapStatistics:
         ``map_kurtosis`` (fourth moment over sd⁴: 3 for noise).
     reasons : dict[str, str]
         Why a value is missing: a constant map has no shape.
+    columns : dict[str, NDArray[float32]]
+        Empty: there is nothing per residue.
     """
 
     summary: dict[str, float | None]
     reasons: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def map_statistics(density: Density) -> MapStatistics:

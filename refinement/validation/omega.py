@@ -58,6 +58,7 @@ class Omega:
         """Number of cis peptides before proline."""
         return int((self.cis & self.proline).sum())
 
+    @property
     def summary(self) -> dict[str, float | None]:
         """Return the counts under their metric keys."""
         if not len(self.omega):
@@ -65,10 +66,12 @@ class Omega:
         cis = float((self.cis & ~self.proline).sum())
         return {"cis_nonproline": cis, "twisted_peptides": float(self.twisted.sum())}
 
+    @property
     def reasons(self) -> dict[str, str]:
         """Return why numbers are missing."""
-        return {key: "not_applicable" for key, value in self.summary().items() if value is None}
+        return {key: "not_applicable" for key, value in self.summary.items() if value is None}
 
+    @property
     def columns(self) -> dict[str, NDArray[np.float32]]:
         """Return the per-residue column: ω of the first conformer of each residue."""
         column = np.full(self.n_residues, np.nan, dtype=np.float32)

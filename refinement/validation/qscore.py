@@ -45,7 +45,7 @@ class QScores:
         ``q_score`` (σ 0.4) and ``q_score_06``: means over the atoms that aren't hydrogen.
     reasons : dict[str, str]
         Why a value is missing.
-    residues : dict[str, NDArray[float32]]
+    columns : dict[str, NDArray[float32]]
         ``q_score`` and ``q_score_06`` per residue: means of its atoms, NaN where not evaluated.
     atoms : NDArray[float32], shape (n_atoms, 2)
         Q of each atom with σ 0.4 and 0.6; NaN for hydrogens and where the map is flat.
@@ -53,7 +53,7 @@ class QScores:
 
     summary: dict[str, float | None]
     reasons: dict[str, str] = field(default_factory=dict)
-    residues: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    columns: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     atoms: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), dtype=np.float32))
 
 

@@ -79,6 +79,7 @@ class Ramachandran:
         """Number of residues evaluated."""
         return int((self.region != Region.NONE).sum())
 
+    @property
     def summary(self) -> dict[str, float | None]:
         """Return the percentages under their metric keys."""
         regions = {"rama_outliers": Region.OUTLIER, "rama_allowed": Region.ALLOWED, "rama_favored": Region.FAVORED}
@@ -86,10 +87,12 @@ class Ramachandran:
             return dict.fromkeys(regions)
         return {key: 100.0 * int((self.region == region).sum()) / self.evaluated for key, region in regions.items()}
 
+    @property
     def reasons(self) -> dict[str, str]:
         """Return why numbers are missing."""
-        return {key: "not_applicable" for key, value in self.summary().items() if value is None}
+        return {key: "not_applicable" for key, value in self.summary.items() if value is None}
 
+    @property
     def columns(self) -> dict[str, NDArray[np.float32]]:
         """Return the per-residue columns; `rama_region` is 0 outlier, 1 allowed, 2 favoured."""
         region = np.where(self.region == Region.NONE, np.nan, self.region).astype(np.float32)

@@ -61,6 +61,7 @@ class Rotamers:
     name: NDArray[np.str_]
     n_residues: int
 
+    @property
     def summary(self) -> dict[str, float | None]:
         """Return the percentages under their metric keys."""
         regions = {"rotamer_outliers": Region.OUTLIER, "rotamer_favored": Region.FAVORED}
@@ -68,10 +69,12 @@ class Rotamers:
             return dict.fromkeys(regions)
         return {key: 100.0 * int((self.region == region).sum()) / len(self.score) for key, region in regions.items()}
 
+    @property
     def reasons(self) -> dict[str, str]:
         """Return why numbers are missing."""
-        return {key: "not_applicable" for key, value in self.summary().items() if value is None}
+        return {key: "not_applicable" for key, value in self.summary.items() if value is None}
 
+    @property
     def columns(self) -> dict[str, NDArray[np.float32]]:
         """Return the per-residue columns, of the first group of each residue; regions as in Ramachandran."""
         values: dict[str, NDArray[Any]] = {"rotamer_score": self.score, "rotamer_region": self.region}

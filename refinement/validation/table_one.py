@@ -124,9 +124,9 @@ def validate(
             progress(name, number / len(steps))
         started = time.perf_counter()
         result = step()
-        table.metrics.update(_of(result, "summary"))
-        table.reasons.update(_of(result, "reasons"))
-        table.residues.update(_of(result, "columns" if hasattr(result, "columns") else "residues"))
+        table.metrics.update(result.summary)
+        table.reasons.update(result.reasons)
+        table.residues.update(result.columns)
         _take_extras(table, result)
         table.timings_s[name] = round(time.perf_counter() - started, 4)
     table.metrics["resolution"] = resolution
@@ -134,11 +134,6 @@ def validate(
     _add_molprobity_score(table)
     _explain_missing(table, has_half_maps=len(half_maps) == 2)
     return table
-
-
-def _of(result: Any, name: str) -> dict[str, Any]:
-    value = getattr(result, name, {})
-    return value() if callable(value) else value
 
 
 def mean_b(structure: Structure) -> NDArray[np.float32]:

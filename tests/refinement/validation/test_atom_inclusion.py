@@ -39,7 +39,7 @@ def test_both_definitions(model: Structure, density: Density) -> None:
     # strictly above 5: NH1 (6.5) and C (8.5), not CA at exactly 5.0, not the atom outside the box
     assert found.summary["atom_inclusion"] == pytest.approx(2 / 5)
     assert found.summary["atom_inclusion_emdb"] == pytest.approx(1 / 4)
-    np.testing.assert_allclose(found.residues["atom_inclusion"], [0.5, 0.5, 0.0])
+    np.testing.assert_allclose(found.columns["atom_inclusion"], [0.5, 0.5, 0.0])
     assert not found.reasons
 
 
@@ -58,7 +58,7 @@ def test_without_contour_only_the_curve(model: Structure, density: Density, cont
     found = atom_inclusion(model, density, contour)
     assert found.summary == {"atom_inclusion": None, "atom_inclusion_emdb": None}
     assert set(found.reasons.values()) == {"no_contour"}
-    assert np.isnan(found.residues["atom_inclusion"]).all()
+    assert np.isnan(found.columns["atom_inclusion"]).all()
     assert len(found.curve[0]) == CURVE_LEVELS
 
 
@@ -66,4 +66,4 @@ def test_nothing_but_hydrogen(structure_of: Callable[..., Structure], density: D
     found = atom_inclusion(structure_of([("A", 1, "HOH", "H1", "H")], CORNER[None] + 5), density, 1.0)
     assert found.summary == {"atom_inclusion": None, "atom_inclusion_emdb": None}
     assert set(found.reasons.values()) == {"not_applicable"}
-    assert np.isnan(found.residues["atom_inclusion"][0])
+    assert np.isnan(found.columns["atom_inclusion"][0])

@@ -21,7 +21,7 @@ def test_ideal_cbeta_has_no_deviation_and_a_shift_is_measured(peptide: Callable,
     assert len(first.deviation) == 3
     assert first.deviation.max() < 0.21
     moved = model.changed(lambda s: replace(s, position=s.position + (s.name == "CB") * np.array([0, 0, 2.0])))
-    assert cbeta_deviations(moved.structure()).summary()["cbeta_deviations"] == 3
+    assert cbeta_deviations(moved.structure()).summary["cbeta_deviations"] == 3
 
 
 def test_ideal_place_has_the_ideal_length_and_lies_between_both_constructions() -> None:
@@ -36,17 +36,17 @@ def test_ideal_place_has_the_ideal_length_and_lies_between_both_constructions() 
 def test_outliers_start_at_a_quarter_angstrom(peptide: Callable) -> None:
     structure = peptide(["SER"] * 2).structure()
     result = cbeta_deviations(structure)
-    assert result.summary()["cbeta_deviations"] == int((result.deviation >= 0.25).sum())
+    assert result.summary["cbeta_deviations"] == int((result.deviation >= 0.25).sum())
     alternatives = replace(result, deviation=np.array([0.25, 0.249999999]))
-    assert alternatives.summary()["cbeta_deviations"] == 1
+    assert alternatives.summary["cbeta_deviations"] == 1
 
 
 def test_glycine_and_incomplete_residues_are_skipped(peptide: Callable) -> None:
     model = peptide(["GLY", "ALA", "SER", "ALA"]).without((3, "C"))
     result = cbeta_deviations(model.structure())
     assert result.residue.tolist() == [1, 3]
-    assert np.flatnonzero(np.isnan(result.columns()["cbeta_deviation"])).tolist() == [0, 2]
-    assert cbeta_deviations(peptide(["GLY"] * 2).structure()).reasons() == {"cbeta_deviations": "not_applicable"}
+    assert np.flatnonzero(np.isnan(result.columns["cbeta_deviation"])).tolist() == [0, 2]
+    assert cbeta_deviations(peptide(["GLY"] * 2).structure()).reasons == {"cbeta_deviations": "not_applicable"}
 
 
 def test_alternate_positions_count_once_each(peptide: Callable) -> None:
@@ -61,7 +61,7 @@ def test_alternate_positions_count_once_each(peptide: Callable) -> None:
 def test_d_residues_are_compared_with_the_mirror_image(peptide: Callable) -> None:
     model = peptide(["ALA"] * 3)
     mirrored = model.changed(lambda s: replace(s, position=s.position * (1, 1, -1)))
-    assert cbeta_deviations(mirrored.structure()).summary()["cbeta_deviations"] == 3  # an L name on a D residue
+    assert cbeta_deviations(mirrored.structure()).summary["cbeta_deviations"] == 3  # an L name on a D residue
     by_name = mirrored.changed(lambda s: replace(s, compound="DAL"))
     np.testing.assert_allclose(
         cbeta_deviations(by_name.structure()).deviation, cbeta_deviations(model.structure()).deviation, atol=1e-6
@@ -75,13 +75,13 @@ def test_d_residues_are_compared_with_the_mirror_image(peptide: Callable) -> Non
 def test_omega_kinds(peptide: Callable, angle: float, cis: int, twisted: int) -> None:
     result = omega(peptide(["ALA"] * 4, omega=angle).structure())
     np.testing.assert_allclose((result.omega - angle + 180) % 360 - 180, 0, atol=1e-3)
-    assert result.summary() == {"cis_nonproline": cis, "twisted_peptides": twisted}
-    assert np.isnan(result.columns()["omega"][0])
+    assert result.summary == {"cis_nonproline": cis, "twisted_peptides": twisted}
+    assert np.isnan(result.columns["omega"][0])
 
 
 def test_cis_prolines_are_counted_apart(peptide: Callable) -> None:
     result = omega(peptide(["ALA", "PRO", "ALA", "PRO"], omega=[0, 5, 5, 100]).structure())
-    assert result.summary() == {"cis_nonproline": 1, "twisted_peptides": 1}
+    assert result.summary == {"cis_nonproline": 1, "twisted_peptides": 1}
     assert result.cis_proline == 1
 
 
@@ -93,7 +93,7 @@ def test_omega_of_alternates_modified_and_unknown_residues(peptide: Callable) ->
     assert len(omega(modified.structure()).omega) == 4
     unknown = model.changed(lambda s: replace(s, compound="UNK" if s.number == 3 else s.compound))
     assert len(omega(unknown.structure()).omega) == 2
-    assert omega(peptide(["ALA"]).structure()).reasons() == {
+    assert omega(peptide(["ALA"]).structure()).reasons == {
         "cis_nonproline": "not_applicable",
         "twisted_peptides": "not_applicable",
     }

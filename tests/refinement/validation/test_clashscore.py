@@ -46,15 +46,15 @@ def test_score_counts_pairs_per_thousand_atoms(structure_of, score_library: gemm
     assert found.n_atoms == 2 * (5 + 7)
     assert len(found.clashes) > 3
     assert found.summary["clashscore"] == pytest.approx(1000.0 * len(found.clashes) / found.n_atoms)
-    assert found.residues["n_clashes"].tolist() == [len(found.clashes)] * 2
-    assert found.residues["worst_overlap"].tolist() == pytest.approx([found.clashes[0].overlap] * 2)
+    assert found.columns["n_clashes"].tolist() == [len(found.clashes)] * 2
+    assert found.columns["worst_overlap"].tolist() == pytest.approx([found.clashes[0].overlap] * 2)
     assert {found.clashes[0].first_residue, found.clashes[0].second_residue} == {0, 1}
 
 
 def test_a_model_without_contacts_scores_zero(structure_of, score_library: gemmi.MonLib) -> None:
     found = clashscore(two_alanines(structure_of, score_library, 30.0), score_library)
     assert found.summary["clashscore"] == 0.0
-    assert found.residues["worst_overlap"].tolist() == [0.0, 0.0]
+    assert found.columns["worst_overlap"].tolist() == [0.0, 0.0]
 
 
 def test_hydrogens_of_the_model_are_kept_unless_rebuilt(structure_of, score_library: gemmi.MonLib) -> None:
@@ -76,7 +76,7 @@ def test_water_is_neither_counted_nor_a_source(structure_of, score_library: gemm
     found = clashscore(structure, score_library)
     assert found.n_atoms == 12
     assert found.clashes
-    assert found.residues["n_clashes"].tolist() == [len(found.clashes)] * 2
+    assert found.columns["n_clashes"].tolist() == [len(found.clashes)] * 2
     alone = structure_of([("W", 1, "HOH", "O", "O"), ("W", 2, "HOH", "O", "O")], [[0.0, 0, 0], [1.0, 0, 0]])
     only_water = clashscore(alone, score_library)
     assert only_water.summary == {"clashscore": None}

@@ -83,7 +83,7 @@ def test_local_coefficients_agree_with_their_definition(model: Structure, densit
         return pearson(density.values, calculated, near(density, model.positions[chosen], found.radius))
 
     for residue in range(len(model.residues)):
-        assert found.residues["cc"][residue] == pytest.approx(around(model.residue == residue), abs=1e-6)
+        assert found.columns["cc"][residue] == pytest.approx(around(model.residue == residue), abs=1e-6)
     chains = model.residues.chain[model.residue]
     assert list(found.chains) == ["A", "B"]
     for name, value in found.chains.items():
@@ -101,7 +101,7 @@ def test_scale_offset_and_frame_change_nothing(model: Structure, density: Densit
     for key, value in here.summary.items():
         # a grid point at the very limit of a sphere or of a rank may fall on the other side
         assert there.summary[key] == pytest.approx(value, abs=2e-4)
-    np.testing.assert_allclose(there.residues["cc"], here.residues["cc"], atol=2e-4)
+    np.testing.assert_allclose(there.columns["cc"], here.columns["cc"], atol=2e-4)
 
 
 def test_the_right_place_fits_better_than_a_wrong_one(model: Structure, density: Density) -> None:
@@ -117,7 +117,7 @@ def test_flat_map_has_no_coefficients_and_says_why(model: Structure, density: De
     flat = correlations(model, replace(density, values=np.full_like(density.values, 2.5)), RESOLUTION)
     assert set(flat.summary.values()) == {None}
     assert set(flat.reasons.values()) == {"not_applicable"}
-    np.testing.assert_array_equal(flat.residues["cc"], 0.0)
+    np.testing.assert_array_equal(flat.columns["cc"], 0.0)
     assert set(flat.chains.values()) == {0.0}
 
 

@@ -38,12 +38,12 @@ def test_counts_and_size_of_deviations_of_a_built_peptide(model: tuple[Structure
     result = covalent_geometry(*model)
     assert result.bonds.count == 6 * 4 + 5
     assert result.angles.count == 6 * 4 + 5 * 3
-    summary = result.summary()
+    summary = result.summary
     assert summary["bonds_rmsd"] < 0.01
     assert summary["angles_rmsd"] < 2.0
     assert result.bonds == result.bonds_with_hydrogens
-    assert result.reasons() == {}
-    assert np.isfinite(result.columns()["bond_z_max"]).all()
+    assert result.reasons == {}
+    assert np.isfinite(result.columns["bond_z_max"]).all()
 
 
 def test_one_moved_atom_is_seen_where_it_is(model: tuple[Structure, Topology]) -> None:
@@ -70,8 +70,8 @@ def test_rigid_motion_changes_nothing(model: tuple[Structure, Topology]) -> None
     rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     rotation *= np.sign(np.linalg.det(rotation))
     moved = covalent_geometry(structure.moved(structure.positions @ rotation.T + 30), topology)
-    for key, value in covalent_geometry(structure, topology).summary().items():
-        assert moved.summary()[key] == pytest.approx(value, abs=1e-9)
+    for key, value in covalent_geometry(structure, topology).summary.items():
+        assert moved.summary[key] == pytest.approx(value, abs=1e-9)
 
 
 def test_the_wrong_hand_is_a_chirality_outlier(model: tuple[Structure, Topology]) -> None:
@@ -128,5 +128,5 @@ def test_hydrogens_are_counted_apart(peptide: Callable) -> None:
 def test_water_has_no_geometry(structure_of: Callable) -> None:
     water = structure_of([("A", k, "HOH", "O", "O") for k in range(3)], np.eye(3) * 5)
     result = covalent_geometry(water, build_topology(water, load_monomer_library(["HOH"])))
-    assert set(result.summary().values()) == {None}
-    assert set(result.reasons().values()) == {"not_applicable"}
+    assert set(result.summary.values()) == {None}
+    assert set(result.reasons.values()) == {"not_applicable"}

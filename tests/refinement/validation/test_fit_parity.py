@@ -65,15 +65,15 @@ def test_correlations(pair: Pair) -> None:
     assert found.summary["cc_mask"] == pytest.approx(pair.metrics["cc_mask"], abs=0.002)
     assert found.radius == pytest.approx(pair.extra["cc_radius"], abs=1e-6)
     reference = pair.residues("cc")
-    assert np.abs(found.residues["cc"] - reference).max() < 0.01
-    assert np.corrcoef(found.residues["cc"], reference)[0, 1] > 0.9999
+    assert np.abs(found.columns["cc"] - reference).max() < 0.01
+    assert np.corrcoef(found.columns["cc"], reference)[0, 1] > 0.9999
 
 
 def test_q_scores(pair: Pair) -> None:
     found = q_scores(pair.structure, pair.density)
     for key, column in (("q_score", "q"), ("q_score_06", "q06")):
         assert found.summary[key] == pytest.approx(pair.metrics[key], abs=1e-5)
-        np.testing.assert_allclose(found.residues[key], pair.residues(column), atol=1e-4)
+        np.testing.assert_allclose(found.columns[key], pair.residues(column), atol=1e-4)
 
 
 def test_statistics_and_inclusion(pair: Pair) -> None:

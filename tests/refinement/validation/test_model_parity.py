@@ -70,7 +70,7 @@ def test_ramachandran(pair: tuple[Structure, dict[str, Any]]) -> None:
     structure, values = pair
     result = ramachandran(structure)
     assert result.evaluated == values["extra"]["n_rama"]
-    for key, value in result.summary().items():
+    for key, value in result.summary.items():
         assert value == pytest.approx(values["metrics"][key], abs=1e-5)
     assert_same(result.phi, column(structure, values, "phi"), 0.0051, 360)
     assert_same(result.psi, column(structure, values, "psi"), 0.0051, 360)
@@ -81,9 +81,9 @@ def test_rotamers(pair: tuple[Structure, dict[str, Any]]) -> None:
     structure, values = pair
     result = rotamers(structure)
     assert len(result.score) == values["extra"]["n_rotamers"]
-    for key, value in result.summary().items():
+    for key, value in result.summary.items():
         assert value == pytest.approx(values["metrics"][key], abs=1e-5)
-    assert_same(result.columns()["rotamer_score"], column(structure, values, "rotamer_score"), 2e-6)
+    assert_same(result.columns["rotamer_score"], column(structure, values, "rotamer_score"), 2e-6)
     table = values["per_residue"]
     name, compound = table["columns"].index("rotamer"), table["columns"].index("compound")
     theirs = sorted((row[compound], row[name]) for row in table["rows"] if row[name] is not None)
@@ -95,11 +95,11 @@ def test_cbeta_and_omega(pair: tuple[Structure, dict[str, Any]]) -> None:
     structure, values = pair
     cbeta, peptides = cbeta_deviations(structure), omega(structure)
     assert len(cbeta.deviation) == values["extra"]["n_cbeta"]
-    for key, value in (cbeta.summary() | peptides.summary()).items():
+    for key, value in (cbeta.summary | peptides.summary).items():
         assert value == values["metrics"][key]
     assert peptides.cis_proline == values["extra"]["cis_proline"]
-    assert_same(cbeta.columns()["cbeta_deviation"], column(structure, values, "cbeta"), 6e-5)
-    assert_same(peptides.columns()["omega"], column(structure, values, "omega"), 0.0051, 360)
+    assert_same(cbeta.columns["cbeta_deviation"], column(structure, values, "cbeta"), 6e-5)
+    assert_same(peptides.columns["omega"], column(structure, values, "omega"), 0.0051, 360)
 
 
 def test_covalent_geometry(pair: tuple[Structure, dict[str, Any]]) -> None:

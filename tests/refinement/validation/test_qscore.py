@@ -87,8 +87,8 @@ def test_hydrogens_are_ignored_and_residues_are_means(structure_of: Callable[...
     np.testing.assert_allclose(scores.atoms[[0, 2]], heavy, atol=1e-6)
     assert np.isnan(scores.atoms[[1, 3]]).all()
     assert scores.summary["q_score"] == pytest.approx(heavy[:, 0].mean(), abs=1e-6)
-    assert scores.residues["q_score_06"][0] == pytest.approx(heavy[:, 1].mean(), abs=1e-6)
-    assert np.isnan(scores.residues["q_score"][1])
+    assert scores.columns["q_score_06"][0] == pytest.approx(heavy[:, 1].mean(), abs=1e-6)
+    assert np.isnan(scores.columns["q_score"][1])
     only_hydrogen = q_scores(structure_of(rows[3:], positions[3:]), density)
     assert only_hydrogen.summary == {"q_score": None, "q_score_06": None}
     assert only_hydrogen.reasons["q_score"] == "not_applicable"

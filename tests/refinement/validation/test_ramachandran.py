@@ -35,7 +35,7 @@ def test_regions(peptide: Callable, phi: float, psi: float, region: Region) -> N
     result = ramachandran(peptide(("ALA",) * 5, phi, psi).structure())
     assert (result.region[1:-1] == region).all()
     key = {Region.FAVORED: "rama_favored", Region.OUTLIER: "rama_outliers"}[region]
-    assert result.summary()[key] == 100.0
+    assert result.summary[key] == 100.0
 
 
 def test_class_precedence(peptide: Callable) -> None:
@@ -149,9 +149,9 @@ def test_modified_neighbours_are_not_standard(peptide: Callable) -> None:
 
 def test_without_protein_there_is_a_reason(peptide: Callable) -> None:
     result = ramachandran(peptide(("ALA",)).structure())
-    assert result.summary() == {"rama_outliers": None, "rama_allowed": None, "rama_favored": None}
-    assert set(result.reasons().values()) == {"not_applicable"}
-    assert all(np.isnan(column).all() and column.dtype == np.float32 for column in result.columns().values())
+    assert result.summary == {"rama_outliers": None, "rama_allowed": None, "rama_favored": None}
+    assert set(result.reasons.values()) == {"not_applicable"}
+    assert all(np.isnan(column).all() and column.dtype == np.float32 for column in result.columns.values())
 
 
 def test_torsions_are_given_for_each_conformer(peptide: Callable) -> None:

@@ -34,7 +34,7 @@ def test_thresholds_split_the_regions(peptide: Callable, rng: np.random.Generato
     np.testing.assert_array_equal(result.region == Region.OUTLIER, result.score < OUTLIER)
     np.testing.assert_array_equal(result.region == Region.FAVORED, result.score >= FAVORED)
     assert {int(r) for r in result.region} == {0, 1, 2}
-    assert result.summary()["rotamer_outliers"] == pytest.approx(100 * (result.region == 0).mean())
+    assert result.summary["rotamer_outliers"] == pytest.approx(100 * (result.region == 0).mean())
     assert (result.name[result.region == Region.OUTLIER] == "OUTLIER").all()
 
 
@@ -70,7 +70,7 @@ def test_incomplete_alanine_glycine_and_unknown_side_chains_are_skipped(peptide:
     result = rotamers(model.structure())
     assert result.residue.tolist() == [0]
     assert result.names().tolist()[1:] == [""] * 4
-    column = result.columns()["rotamer_score"]
+    column = result.columns["rotamer_score"]
     assert column.dtype == np.float32
     assert np.isnan(column[1:]).all()
 
@@ -103,6 +103,6 @@ def test_names_of_bins() -> None:
 
 def test_nothing_to_evaluate(peptide: Callable) -> None:
     result = rotamers(peptide(["GLY", "ALA"]).structure())
-    assert result.summary() == {"rotamer_outliers": None, "rotamer_favored": None}
-    assert set(result.reasons()) == {"rotamer_outliers", "rotamer_favored"}
+    assert result.summary == {"rotamer_outliers": None, "rotamer_favored": None}
+    assert set(result.reasons) == {"rotamer_outliers", "rotamer_favored"}
     assert result.names().tolist() == ["", ""]
