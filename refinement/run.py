@@ -300,6 +300,7 @@ def _table_one(inputs: _Inputs, states: dict[str, Validation], settings: dict[st
         **{state: {key: table.metrics[key] for key in keys} for state, table in states.items()},
         "reasons": reasons,
         "chains": {state: table.chains for state, table in states.items()},
+        "details": {state: table.details for state, table in states.items()},
         "inputs": inputs.described,
         "settings": settings,
         "versions": {

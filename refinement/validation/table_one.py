@@ -51,6 +51,8 @@ class Validation:
         Curves by name.
     chains : dict[str, float]
         CC of each chain.
+    details : dict[str, Any]
+        What isn't a key of the registry, by the name of its step: lists of ligands, percentiles and so on.
     timings_s : dict[str, float]
         Seconds of each step.
     """
@@ -60,6 +62,7 @@ class Validation:
     residues: dict[str, NDArray[Any]] = field(default_factory=dict)
     curves: dict[str, Any] = field(default_factory=dict)
     chains: dict[str, float] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
     timings_s: dict[str, float] = field(default_factory=dict)
 
 
@@ -146,8 +149,9 @@ def mean_b(structure: Structure) -> NDArray[np.float32]:
 
 
 def _take_extras(table: Validation, result: Any) -> None:
-    """Take what only some metrics have: chain values and curves."""
+    """Take what only some metrics have: chain values, details and curves."""
     table.chains.update(getattr(result, "chains", {}))
+    table.details.update(getattr(result, "details", {}))
     curve = getattr(result, "curve", None)
     if curve is not None and len(curve[0]):
         table.curves["atom_inclusion"] = {"level": list(curve[0]), "fraction": list(curve[1])}
