@@ -162,7 +162,8 @@ def provenance_of(page: EntryPage) -> Provenance:
         Fact("Published", f"{result.published_at:%d %B %Y, %H:%M} UTC"),
         Fact("Engine", run.engine_version),
         Fact("Other versions", ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items()))),
-        Fact("Time", _longest(result.timings)),
+        Fact("Stages", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in job.timings.items())),
+        Fact("Engine’s time", _longest(result.timings)),
         Fact("Settings, hash", "", checksum=run.settings_hash),
     ]
     return Provenance(

@@ -209,3 +209,5 @@ def test_print_holds_table_and_address(watched: Any) -> None:
     assert page.is_visible(".print-only")
     assert page.is_hidden(".viewer-column")
     assert page.is_hidden(".masthead-search")
+    sheet = page.pdf(format="A4", prefer_css_page_size=True)
+    assert len(re.findall(rb"/Type\s*/Page\b", sheet)) == 1

@@ -37,7 +37,7 @@ def test_table_one_is_read_without_javascript(client: Client, factory: ModuleTyp
     assert "CC mask 0.612 0.748 +0.136 ▲ better" in text
     assert "Clashscore 21.30 5.10 −16.20 ▲ better" in text
     assert "Rama-Z −2.53 1.79 +4.32 ▲ better" in text  # closer to zero
-    assert "Bond lengths, rmsd Å 0.0124 0.0051 −0.0073" in text
+    assert "Å 0.0124 0.0051 −0.0073" in text
     assert "−0.0073 ▲" not in text  # tighter bonds alone are not better
     assert "Improved: 9 of 9 metrics better, 0 worse" in text
     assert "Rmsd to deposited 0.61 Å" in text

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ast
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,3 +64,16 @@ def test_differences(value: float, text: str) -> None:
 @pytest.mark.parametrize(("size", "text"), [(12, "12 bytes"), (1234, "1.2 kB"), (9_876_543, "9.9 MB")])
 def test_sizes(size: int, text: str) -> None:
     assert formats.file_size(size) == text
+
+
+def test_pages_take_nothing_from_the_engine_but_the_registry() -> None:
+    folder = Path(formats.__file__).parent
+    found = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "refinement":
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            elif isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "refinement"}
+    assert sorted(name for name in found if not name.startswith("refinement.validation.registry")) == []
+    assert found
