@@ -19,6 +19,7 @@ from refinement.validation.map_statistics import map_statistics
 from refinement.validation.molprobity import molprobity_score
 from refinement.validation.nonbonded_distance import min_nonbonded_distance
 from refinement.validation.omega import omega
+from refinement.validation.percentiles import percentiles
 from refinement.validation.qscore import q_scores
 from refinement.validation.ramachandran import ramachandran
 from refinement.validation.registry import BY_KEY, MASKED_TWINS
@@ -135,6 +136,7 @@ def validate(
     table.metrics["resolution"] = resolution
     table.residues["b_iso"] = mean_b(structure)
     _add_molprobity_score(table)
+    table.details["percentiles"] = percentiles(table.metrics, resolution)
     _explain_missing(table, has_half_maps=len(half_maps) == 2)
     return table
 
