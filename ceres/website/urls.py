@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from django.urls import path
+from django.urls import path, register_converter
+from django.urls.converters import StringConverter
 
 from ceres.website.views import entry, home, pages, results
 
+
+class PrintableConverter(StringConverter):
+    """Text without control characters, which PostgreSQL refuses to compare with."""
+
+    regex = r"[^/\x00-\x1f]{1,128}"
+
+
+register_converter(PrintableConverter, "printable")
 app_name = "website"
 urlpatterns = [
     path("", home.home, name="home"),
@@ -15,10 +24,10 @@ urlpatterns = [
     path("excluded/", results.excluded, name="excluded"),
     path("glossary/", pages.glossary, name="glossary"),
     path("about/", pages.about, name="about"),
-    path("entry/<str:key>/", entry.entry, name="entry"),
-    path("entry/<str:key>/runs/<slug:run>/", entry.entry_run, name="entry-run"),
-    path("entry/<str:key>/runs/<slug:run>/residues.json", entry.residues, name="residues"),
-    path("entry/<str:key>/runs/<slug:run>/files/<str:name>", entry.file, name="file"),
+    path("entry/<printable:key>/", entry.entry, name="entry"),
+    path("entry/<printable:key>/runs/<slug:run>/", entry.entry_run, name="entry-run"),
+    path("entry/<printable:key>/runs/<slug:run>/residues.json", entry.residues, name="residues"),
+    path("entry/<printable:key>/runs/<slug:run>/files/<printable:name>", entry.file, name="file"),
     path("robots.txt", pages.robots, name="robots"),
     path("favicon.ico", pages.favicon, name="favicon"),
 ]

@@ -24,9 +24,14 @@ if TYPE_CHECKING:
 ROWS = 50
 
 
+def _plain(request: HttpRequest, name: str) -> str:
+    """Return a field of the address without NUL, which PostgreSQL refuses to compare with."""
+    return request.GET.get(name, "").replace("\0", "\ufffd")
+
+
 def _run(request: HttpRequest) -> str:
     """Return the label of ``?run=``, "" for the latest results; 404 for a run that doesn't exist."""
-    label = request.GET.get("run", "")
+    label = _plain(request, "run")
     if label and not Run.objects.filter(label=label).exists():
         message = f"There is no run {label}."
         raise Http404(message)
@@ -80,7 +85,7 @@ def results_csv(request: HttpRequest) -> StreamingHttpResponse:
 @require_safe
 def excluded(request: HttpRequest) -> HttpResponse:
     """List the refused and failed pairs by reason."""
-    run, code = _run(request), request.GET.get("code", "")
+    run, code = _run(request), _plain(request, "code")
     reasons = queries.excluded_by_reason(run)
     total = sum(row["count"] for row in reasons)
     for row in reasons:

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db import connection
 
 from ceres.models import Verdict
 from ceres.website import formats
@@ -77,3 +78,27 @@ def test_pages_take_nothing_from_the_engine_but_the_registry() -> None:
                 found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "refinement"}
     assert sorted(name for name in found if not name.startswith("refinement.validation.registry")) == []
     assert found
+
+
+@pytest.mark.parametrize(
+    ("address", "status"),
+    [
+        ("/entry/a%00b/", 404),
+        ("/entry/a/runs/b/files/%00", 404),
+        ("/results/?run=%00", 404),
+        ("/excluded/?code=%00", 200),
+        ("/results/?q=%00", 200),
+        ("/results/?code=%00", 200),
+        ("/results/?sort=%00", 200),
+    ],
+)
+def test_control_characters_in_addresses_reach_no_database(client: Client, address: str, status: int) -> None:
+    seen: list[object] = []
+
+    def watch(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        seen.extend(params or ())
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(watch):
+        assert client.get(address).status_code == status
+    assert [value for value in seen if isinstance(value, str) and "\0" in value] == []
