@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ceres.models import Stage
 from ceres.website import formats
 from curation.findings import GLOSSARY, Severity
 
@@ -113,10 +114,10 @@ def _chains(names: list[str]) -> str:
 
 
 def _residues(counts: Mapping[str, int]) -> str:
+    # a database may give the keys of JSON in another order, so the order is that of CLASSES
     parts = []
-    for kind, count in counts.items():
-        one, several = CLASSES.get(kind, (kind, kind))
-        if count:
+    for kind, (one, several) in CLASSES.items():
+        if count := counts.get(kind):
             parts.append(f"{formats.grouped(count)} {one if count == 1 else several}")
     return ", ".join(parts)
 
@@ -162,16 +163,23 @@ def provenance_of(page: EntryPage) -> Provenance:
         Fact("Published", f"{result.published_at:%d %B %Y, %H:%M} UTC"),
         Fact("Engine", run.engine_version),
         Fact("Other versions", ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items()))),
-        Fact("Stages", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in job.timings.items())),
+        Fact("Stages", ", ".join(f"{stage} {job.timings[stage]:.1f} s" for stage in Stage.values if stage in job.timings)),
         Fact("Engine’s time", _longest(result.timings)),
         Fact("Settings, hash", "", checksum=run.settings_hash),
     ]
     return Provenance(
         facts=[fact for fact in facts if fact.text or fact.checksum],
-        inputs=[_file(formats.spelled(role), row) for role, row in result.inputs.items() if isinstance(row, dict)],
+        inputs=[
+            _file(formats.spelled(role), row) for role, row in sorted(result.inputs.items(), key=_role) if isinstance(row, dict)
+        ],
         archive=[_file(row.get("name", ""), row) for row in result.inputs.get("archive_files", [])],
         settings=[Fact(formats.spelled(name), _word(value)) for name, value in sorted(result.settings.items())],
     )
+
+
+def _role(item: tuple[str, Any]) -> tuple[bool, str]:
+    """Order files by what they are, the model first."""
+    return item[0] != "model", item[0].replace("half", "~half")
 
 
 def _file(label: str, row: Mapping[str, Any]) -> Fact:
