@@ -14,6 +14,7 @@ from refinement.validation.atom_inclusion import atom_inclusion
 from refinement.validation.cbeta import cbeta_deviations
 from refinement.validation.clashscore import clashscore
 from refinement.validation.correlation import correlations
+from refinement.validation.descriptive import describe
 from refinement.validation.geometry import covalent_geometry
 from refinement.validation.map_statistics import map_statistics
 from refinement.validation.molprobity import molprobity_score
@@ -136,6 +137,7 @@ def validate(
     table.metrics["resolution"] = resolution
     table.residues["b_iso"] = mean_b(structure)
     _add_molprobity_score(table)
+    table.details |= describe(structure)
     table.details["percentiles"] = percentiles(table.metrics, resolution)
     _explain_missing(table, has_half_maps=len(half_maps) == 2)
     return table
@@ -154,6 +156,7 @@ def _take_extras(table: Validation, result: Any) -> None:
     """Take what only some metrics have: chain values, details and curves."""
     table.chains.update(getattr(result, "chains", {}))
     table.details.update(getattr(result, "details", {}))
+    table.curves.update(getattr(result, "curves", {}))
     curve = getattr(result, "curve", None)
     if curve is not None and len(curve[0]):
         table.curves["atom_inclusion"] = {"level": list(curve[0]), "fraction": list(curve[1])}
