@@ -25,6 +25,8 @@ from refinement.validation.qscore import q_scores
 from refinement.validation.ramachandran import ramachandran
 from refinement.validation.registry import BY_KEY, MASKED_TWINS
 from refinement.validation.rotamers import rotamers
+from refinement.validation.sugar_pucker import sugar_pucker
+from refinement.validation.suites import suites
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -120,6 +122,8 @@ def validate(
         ("bonds and angles", lambda: covalent_geometry(structure, topology)),
         ("contacts", lambda: clashscore(structure, library)),
         ("nonbonded distances", lambda: min_nonbonded_distance(structure, library)),
+        ("sugar puckers", lambda: sugar_pucker(structure)),
+        ("RNA suites", lambda: suites(structure)),
         ("correlation", lambda: correlations(structure, density, resolution)),
         ("Q-score", lambda: q_scores(structure, density)),
         ("atom inclusion", lambda: atom_inclusion(structure, density, contour)),
