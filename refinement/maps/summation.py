@@ -53,7 +53,11 @@ class SummationGrid:
 
     @classmethod
     def of(cls, density: Density, d_min: float, *, b_floor: float) -> SummationGrid:
-        """Make the grid for maps like `density`, of atoms whose B is never below `b_floor` (Å²)."""
+        """Make the grid for maps like `density`, of atoms whose B is never below `b_floor` (Å²).
+
+        A limit finer than the grid's own steps is taken as these: the grid holds no finer terms.
+        """
+        d_min = max(d_min, float(density.voxel.min()))
         fine = grid_for(density.dims, density, d_min)
         cell = density.cell
         return cls(density.dims, fine, cell, density.corner, d_min, blur_for(fine, cell, d_min, b_floor))

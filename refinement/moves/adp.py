@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 from refinement.maps.boxing import box_around
 from refinement.maps.fourier import cut
 from refinement.maps.masks import molecular_mask
+from refinement.maps.scattering import B_RANGE
 from refinement.maps.summation import SummationGrid
 from refinement.minimise import minimise
 from refinement.structure import ResidueKind
@@ -146,8 +147,8 @@ class _Fit:
         return self._correlate(self.grid.to_map(coefficients))[0]
 
     def correlation(self, b_iso: NDArray[np.float64]) -> float:
-        """Return CC_mask with these B factors, shape (n_atoms,)."""
-        return self._correlate(self._map(b_iso))[0]
+        """Return CC_mask with these B factors, shape (n_atoms,), each taken as the nearest that an atom can have."""
+        return self._correlate(self._map(np.clip(b_iso, B_MIN, B_RANGE[1])))[0]
 
     def objective(self, x: NDArray[np.float64], gradient: NDArray[np.float64]) -> float:
         """Return smoothness - CC_mask as a function of log B, shape (n_groups,), with its gradient."""

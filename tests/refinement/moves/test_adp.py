@@ -108,3 +108,19 @@ def test_side_chains_have_their_own_group_only_where_the_map_shows_them() -> Non
     renamed = replace(structure, names=np.where(structure.names == "CB", "CG", structure.names))
     assert adp._groups(renamed, 3.0).max() + 1 == 6
     assert adp._groups(renamed, 5.0).max() + 1 == 3
+
+
+@pytest.mark.parametrize("b", [-50.0, 0.0, 99_999.0])
+def test_starts_from_b_factors_that_no_atom_has(planted: tuple[Structure, Density], b: float) -> None:
+    structure, density = planted
+    fit = adp.fit_group_b(replace(structure, b_iso=np.full(len(structure), b)), density, 2.5, evaluations=4, smoothness=0.03)
+    assert np.isfinite(fit.cc_before)
+    assert fit.kept
+    assert fit.cc_after > 0.9
+
+
+def test_a_resolution_beyond_the_grid_makes_no_larger_sum(planted: tuple[Structure, Density]) -> None:
+    _, density = planted
+    grid = SummationGrid.of(density, 0.05, b_floor=1.0)
+    assert grid.d_min == pytest.approx(density.voxel.min())
+    assert grid == SummationGrid.of(density, float(density.voxel.min()), b_floor=1.0)
