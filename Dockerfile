@@ -21,8 +21,8 @@ COPY static static
 COPY manage.py ./
 COPY --from=browser /ceres/static/vendor static/vendor
 RUN pip install --no-cache-dir --editable ".[postgres,s3]" \
-    && mkdir var staticfiles \
-    && chown ceres var staticfiles
+    && mkdir --parents var staticfiles /home/ceres/.cache \
+    && chown ceres var staticfiles /home/ceres/.cache
 USER ceres
 RUN SECRET_KEY=only-to-collect CERES_COLLECT_STATIC=1 python manage.py collectstatic --no-input
 EXPOSE 8000

@@ -66,6 +66,16 @@ def test_volumes_and_secrets_are_declared(compose: dict[str, Any]) -> None:
     assert "secrets/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
+def test_volumes_belong_to_the_user_of_the_image(compose: dict[str, Any]) -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    owned = re.search(r"chown ceres (.+)", text)
+    assert owned
+    folders = {str(Path("/ceres") / name) for name in owned[1].split()}
+    for name in OURS:
+        mounted = {volume.partition(":")[2] for volume in compose["services"][name].get("volumes", ())}
+        assert mounted <= folders, f"{name} can't write {mounted - folders}"
+
+
 def test_workers_listen_to_the_queues_of_the_settings(compose: dict[str, Any]) -> None:
     listened = set()
     for name in ("worker-small", "worker-large"):
