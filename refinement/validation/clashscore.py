@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import gemmi
     from numpy.typing import NDArray
 
+    from refinement.restraints.contact_types import ContactTypes
+    from refinement.restraints.graph import Neighbours
     from refinement.restraints.hydrogens import Hydrogenated
     from refinement.structure import Structure
 
@@ -62,12 +64,49 @@ class Clashscore:
     hydrogens_added: bool = False
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ContactModel:
+    """A model made ready for the analysis of contacts.
+
+    Attributes
+    ----------
+    structure : Structure
+        With hydrogens; same residues as the model it was made from.
+    bonded : Neighbours
+        Its covalent graph.
+    types : ContactTypes
+        What its atoms are in contacts.
+    hydrogens_added : bool
+        Whether the model came without hydrogens.
+    """
+
+    structure: Structure
+    bonded: Neighbours
+    types: ContactTypes
+    hydrogens_added: bool
+
+
+def contact_model(
+    structure: Structure, library: gemmi.MonLib | None, *, rebuild: bool = False, built: Hydrogenated | None = None
+) -> ContactModel:
+    """Add hydrogens where a model has none, and type its atoms; parameters are those of `clashscore`."""
+    add = rebuild or not structure.is_hydrogen.any()
+    if add and library is not None:
+        built = built or hydrogenate(structure, library, from_dictionary=True)
+        full, bonded = built.structure, built.bonding.neighbours
+    else:
+        built = None
+        full, bonded = structure, find_bonds(structure, library).neighbours
+    return ContactModel(full, bonded, contact_types(full, bonded, library), built is not None)
+
+
 def clashscore(
     structure: Structure,
     library: gemmi.MonLib | None,
     *,
     rebuild: bool = False,
     built: Hydrogenated | None = None,
+    model: ContactModel | None = None,
     smallest_occupancy: float = SMALLEST_OCCUPANCY,
 ) -> Clashscore:
     """Return the clashes of a model.
@@ -86,27 +125,24 @@ def clashscore(
         Strip the hydrogens of the model and build new ones.
     built : Hydrogenated, optional
         The model with hydrogens from ``hydrogenate(..., from_dictionary=True)``, where it is at hand.
+    model : ContactModel, optional
+        What `contact_model` makes of all the above, where it is at hand.
     smallest_occupancy : float
         Atoms with an occupancy up to this are ignored.
     """
-    add = rebuild or not structure.is_hydrogen.any()
-    if add and library is not None:
-        built = hydrogenate(structure, library, from_dictionary=True)
-        full, bonded = built.structure, built.bonding.neighbours
-    else:
-        full, bonded = structure, find_bonds(structure, library).neighbours
-    types = contact_types(full, bonded, library)
+    model = model or contact_model(structure, library, rebuild=rebuild, built=built)
+    full, types = model.structure, model.types
     counted = ~types.water & (full.occupancy > smallest_occupancy)
     n_atoms = int(counted.sum())
     if n_atoms == 0:
         return Clashscore({"clashscore": None}, {"clashscore": "not_applicable"})
-    found = find_clashes(full, types, bonded, smallest_occupancy=smallest_occupancy)
+    found = find_clashes(full, types, model.bonded, smallest_occupancy=smallest_occupancy)
     rows = full.residue[found.pairs]
     residues = _columns(rows, found.overlap, np.bincount(full.residue[counted], minlength=len(full.residues)) > 0)
     listed = zip(rows.tolist(), full.names[found.pairs].tolist(), found.overlap.tolist(), strict=True)
     clashes = tuple(Clash(row[0], names[0], row[1], names[1], overlap) for row, names, overlap in listed)
     score = 1000.0 * len(found.pairs) / n_atoms
-    return Clashscore({"clashscore": score}, {}, residues, clashes, n_atoms, built is not None)
+    return Clashscore({"clashscore": score}, {}, residues, clashes, n_atoms, model.hydrogens_added)
 
 
 def _columns(

@@ -73,11 +73,42 @@ def find_clashes(
     smallest_occupancy : float
         Atoms must have more than this.
     """
+    present = structure.occupancy > smallest_occupancy
+    return _merged(*_directed(structure, types, bonded, ~types.water, present))
+
+
+def find_water_contacts(structure: Structure, types: ContactTypes, bonded: Neighbours) -> Clashes:
+    """Find what clashes with waters, dots being on the waters only (Prisant et al. 2020, Protein Sci. 29, 315).
+
+    An acceptor that overlaps the oxygen is a clash here, as nothing turns a hydrogen of the water to it. Two waters
+    do that for each other. Hydrogen bonds with donors are allowed; they don't excuse other dots.
+
+    Returns
+    -------
+    Clashes
+        Pairs (water atom, other atom), worst first; a pair of waters is listed both ways.
+    """
+    found, overlap = _directed(structure, types, bonded, types.water, np.ones(len(structure), dtype=bool))
+    found, overlap = found[overlap >= CLASH_OVERLAP], overlap[overlap >= CLASH_OVERLAP]
+    both = np.concatenate([found, found[:, ::-1]])
+    twice = np.concatenate([overlap, overlap])
+    kept = types.water[both[:, 0]]
+    both, twice = both[kept], twice[kept]
+    order = np.lexsort((both[:, 1], both[:, 0], -twice))
+    # a pair of waters was found from either side
+    _, first = np.unique(both[order], axis=0, return_index=True)
+    chosen = order[np.sort(first)]
+    return Clashes(both[chosen], twice[chosen])
+
+
+def _directed(
+    structure: Structure, types: ContactTypes, bonded: Neighbours, wanted: NDArray[np.bool_], present: NDArray[np.bool_]
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Return pairs and overlaps found with dots on the `wanted` atoms; of the `present` ones only."""
     bonded = _with_ions(structure, types, bonded)
     letters = altloc_codes(structure)
     positions, radius = structure.positions, types.radius
-    present = structure.occupancy > smallest_occupancy
-    sources = _sources(structure, types, letters, present)
+    sources = _sources(structure, types, letters, present, wanted)
     reach = radius[sources] + float(radius.max()) + 2.0 * PROBE_RADIUS
     seen = np.flatnonzero(present).astype(np.int32)
     offsets, rows = neighbours_around(positions[sources], positions[seen], reach)
@@ -86,7 +117,7 @@ def find_clashes(
         positions, radius, types.donor, types.acceptor, types.water, structure.is_hydrogen, structure.occupancy,
         letters, bonded.first, bonded.partner, offsets, seen[rows], dots, first, sphere, sources,
     )  # fmt: skip
-    return _merged(found, overlap)
+    return found, overlap
 
 
 def _with_ions(structure: Structure, types: ContactTypes, bonded: Neighbours) -> Neighbours:
@@ -106,15 +137,15 @@ def _with_ions(structure: Structure, types: ContactTypes, bonded: Neighbours) ->
 
 
 def _sources(
-    structure: Structure, types: ContactTypes, altloc: NDArray[np.int32], present: NDArray[np.bool_]
+    structure: Structure, types: ContactTypes, altloc: NDArray[np.int32], present: NDArray[np.bool_], wanted: NDArray[np.bool_]
 ) -> NDArray[np.int32]:
-    """Return the atoms, no waters, with a neighbour so deep in their sphere that a dot could be a clash."""
+    """Return the wanted atoms with a neighbour so deep in their sphere that a dot could be a clash."""
     reach = np.where(present, types.radius - CLASH_OVERLAP / 2.0, -1e3)
     pairs = neighbour_pairs(structure.positions, reach)
     i, j = pairs[:, 0], pairs[:, 1]
     together = (altloc[i] == altloc[j]) | (altloc[i] == 0) | (altloc[j] == 0)
     atoms = np.unique(pairs[together])
-    return atoms[~types.water[atoms]].astype(np.int32)
+    return atoms[wanted[atoms]].astype(np.int32)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
