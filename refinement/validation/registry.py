@@ -177,6 +177,8 @@ REASONS: dict[str, str] = {
     "not_applicable": "There is nothing in this model that the metric could be computed for.",
     "not_computed": "This version of the engine doesn't compute the metric yet.",
     "no_half_maps": "The entry has no half-maps.",
+    "not_reached": "The curve never falls to the level that the metric asks for.",
+    "not_cross_validated": "The model wasn't refined into one half-map alone.",
     "no_contour": "The entry gives no recommended contour level.",
     "resolution_too_low": "The metric isn't meaningful at this resolution.",
     "reference_table_missing": "The reference table isn't installed.",

@@ -16,6 +16,7 @@ from refinement.validation.clashscore import clashscore
 from refinement.validation.correlation import correlations
 from refinement.validation.descriptive import describe
 from refinement.validation.geometry import covalent_geometry
+from refinement.validation.map_resolution import map_resolution
 from refinement.validation.map_statistics import map_statistics
 from refinement.validation.molprobity import molprobity_score
 from refinement.validation.nonbonded_distance import min_nonbonded_distance
@@ -126,6 +127,7 @@ def validate(
         ("RNA suites", lambda: suites(structure)),
         ("correlation", lambda: correlations(structure, density, resolution)),
         ("Q-score", lambda: q_scores(structure, density)),
+        ("resolution", lambda: map_resolution(structure, density, resolution, half_maps)),
         ("atom inclusion", lambda: atom_inclusion(structure, density, contour)),
     ]
     for number, (name, step) in enumerate(steps):
@@ -175,8 +177,8 @@ def _add_molprobity_score(table: Validation) -> None:
 
 def _explain_missing(table: Validation, *, has_half_maps: bool) -> None:
     """Give every key of the registry a value or a reason."""
-    needs_halves = {"d_fsc", "d_fsc_masked", "fsc_work", "fsc_free", "fsc_gap"}
+    compared = {"fsc_work", "fsc_free", "fsc_gap"}
     for key in [*BY_KEY, *(f"{key}_masked" for key in sorted(MASKED_TWINS))]:
         if table.metrics.setdefault(key, None) is None:
-            missing_halves = key in needs_halves and not has_half_maps
-            table.reasons.setdefault(key, "no_half_maps" if missing_halves else "not_computed")
+            reason = "not_cross_validated" if has_half_maps else "no_half_maps"
+            table.reasons.setdefault(key, reason if key in compared else "not_computed")
