@@ -153,6 +153,7 @@ def refine_files(
     log, started = RunLog(), time.perf_counter()
     inputs = _read(model, density_path, resolution, half_maps, libraries, log, report)
     initial = _validated(inputs, inputs.structure, resolution, contour, "validate", report)
+    refine_started = time.perf_counter()
     refined_model = refine(
         inputs.structure,
         inputs.density,
@@ -163,6 +164,7 @@ def refine_files(
         log=log,
         progress=lambda doing, fraction: report("refine", doing, fraction),
     )
+    refine_seconds = time.perf_counter() - refine_started
     final_model = refined_model.structure
     if inputs.structure.is_hydrogen.any():
         final_model = add_hydrogens(final_model, inputs.library)
@@ -181,6 +183,7 @@ def refine_files(
         started,
     )
     table["refinement"] = refined_model.record
+    table["timings_s"]["refine"] = round(refine_seconds, 3)
     log.add("done", f"Refined and validated in {time.perf_counter() - started:.1f} s.")
     report("write", "results", 0.0)
     states = {"initial": (inputs.structure.residues, initial.residues), "refined": (final_model.residues, refined.residues)}

@@ -51,6 +51,15 @@ FROM ceres_job job JOIN ceres_entry entry ON entry.id = job.entry_id ORDER BY jo
 COUNTS = "SELECT (SELECT count(*) FROM ceres_result), (SELECT count(*) FROM ceres_artifact)"
 
 
+RUN_MODULE = """
+import runpy, signal, sys
+# A test run in the background ignores Ctrl-C, and its children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+del sys.argv[0]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
 @dataclass
 class Service:
     """Processes of one service, and what its tables say."""
@@ -82,7 +91,7 @@ class Service:
     def start(self, *command: str) -> subprocess.Popen[bytes]:
         log = (self.folder / f"process-{len(self.processes)}.log").open("wb")
         process = subprocess.Popen(
-            [sys.executable, "-m", *command],
+            [sys.executable, "-c", RUN_MODULE, *command],
             env=self.environment,
             cwd=ROOT,
             stdout=log,
