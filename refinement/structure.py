@@ -151,6 +151,7 @@ class Structure:
         """Return the model without the atoms of `mask` (shape (n,)); empty residues vanish."""
         kept = self.to_gemmi()
         _delete_atoms(kept[0], mask)
+        kept.remove_empty_chains()
         return from_gemmi(kept)
 
 
@@ -289,7 +290,6 @@ def _delete_atoms(model: gemmi.Model, mask: NDArray[np.bool_]) -> None:
             end = start
             if len(residue) == 0:
                 del chain[r]
-    model.remove_empty_chains() if hasattr(model, "remove_empty_chains") else None
 
 
 def _require_finite(structure: Structure, name: str) -> None:
@@ -338,7 +338,7 @@ def unpacked_text(path: Path) -> str:
         raise ModelError("model_too_large", message, "This isn't a model file.")
     if b"\x00" in data[:4096]:
         raise ModelError("model_unreadable", f"{path.name} is a binary file, not mmCIF or PDB.", "Give a model file.")
-    return data.decode("utf-8", errors="replace")
+    return data.decode("utf-8-sig", errors="replace")  # editors of some systems put a byte-order mark in front
 
 
 def _parse(text: str, path: Path) -> gemmi.Structure:
