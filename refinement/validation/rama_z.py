@@ -74,9 +74,9 @@ class RamaZ:
         return {"rama_z_residue": column}
 
     @property
-    def details(self) -> dict[str, dict[str, float | None]]:
+    def details(self) -> dict[str, dict[str, dict[str, float | None]]]:
         """Return uncertainty and number of residues of each score."""
-        return {key: {"sd": self.deviations[key], "residues": self.counts[key]} for key in GROUPS}
+        return {"rama_z": {key: {"sd": self.deviations[key], "residues": self.counts[key]} for key in GROUPS}}
 
 
 def rama_z(structure: Structure) -> RamaZ:

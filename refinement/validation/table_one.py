@@ -23,6 +23,7 @@ from refinement.validation.nonbonded_distance import min_nonbonded_distance
 from refinement.validation.omega import omega
 from refinement.validation.percentiles import percentiles
 from refinement.validation.qscore import q_scores
+from refinement.validation.rama_z import rama_z
 from refinement.validation.ramachandran import ramachandran
 from refinement.validation.registry import BY_KEY, MASKED_TWINS
 from refinement.validation.rotamers import rotamers
@@ -117,6 +118,7 @@ def validate(
     steps: list[tuple[str, Callable[[], Any]]] = [
         ("map statistics", lambda: map_statistics(density)),
         ("Ramachandran", lambda: ramachandran(structure)),
+        ("Rama-Z", lambda: rama_z(structure)),
         ("rotamers", lambda: rotamers(structure)),
         ("Cβ", lambda: cbeta_deviations(structure)),
         ("peptides", lambda: omega(structure)),
