@@ -1,4 +1,4 @@
-"""EMRinger: do side chains sit where the density around χ1 says that they should (metrics §14)?
+"""EMRinger: how often side chains sit where the density around χ1 says that they should (metrics §14).
 
 Barad et al. 2015, Nature Methods 12, 943-946, with the conventions of its published program, so that scores can be
 compared: the γ atom is turned about the CA-CB bond and the raw map is read every 5°. Above a series of levels, the

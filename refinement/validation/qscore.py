@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numba import njit
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SIGMAS = (0.4, 0.6)
 """Widths (Å) of the reference Gaussian: that of EMDB's reports and that of the paper."""
+KEYS = ("q_score", "q_score_06")
+BACKBONE = ("N", "CA", "C", "O", "OXT", "P", "OP1", "OP2", "OP3", "O3'", "O5'", "C3'", "C4'", "C5'")
 POINTS = 8
 SHELLS = 20
 SHELL_STEP = 0.1
@@ -49,12 +51,16 @@ class QScores:
         ``q_score`` and ``q_score_06`` per residue: means of its atoms, NaN where not evaluated.
     atoms : NDArray[float32], shape (n_atoms, 2)
         Q of each atom with σ 0.4 and 0.6; NaN for hydrogens and where the map is flat.
+    details : dict[str, dict[str, Any]]
+        ``q_score``: means over the atoms of each chain (``chains``) and of backbones and side chains of polymers
+        (``parts``), both by key.
     """
 
     summary: dict[str, float | None]
     reasons: dict[str, str] = field(default_factory=dict)
     columns: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     atoms: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), dtype=np.float32))
+    details: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def q_scores(structure: Structure, density: Density) -> QScores:
@@ -73,7 +79,7 @@ def q_scores(structure: Structure, density: Density) -> QScores:
         atoms[heavy] = atom_q_scores(structure.positions[heavy], density)
     summary: dict[str, float | None] = {}
     residues: dict[str, NDArray[np.float32]] = {}
-    for column, key in enumerate(("q_score", "q_score_06")):
+    for column, key in enumerate(KEYS):
         known = np.isfinite(atoms[:, column])
         values = atoms[known, column].astype(np.float64)
         summary[key] = float(values.mean()) if len(values) else None
@@ -83,7 +89,39 @@ def q_scores(structure: Structure, density: Density) -> QScores:
         np.divide(sums, counts, out=mean, where=counts > 0, casting="same_kind")
         residues[key] = mean
     reasons = {key: "not_applicable" for key, value in summary.items() if value is None}
-    return QScores(summary, reasons, residues, atoms)
+    return QScores(
+        summary,
+        reasons,
+        residues,
+        atoms,
+        {"q_score": {"chains": _by_chain(structure, atoms), "parts": _by_part(structure, atoms)}},
+    )
+
+
+def _by_chain(structure: Structure, atoms: NDArray[np.float32]) -> dict[str, dict[str, float]]:
+    names, chain = np.unique(structure.residues.chain, return_inverse=True)
+    found = _means(atoms, chain[structure.residue], names.tolist())
+    return {name: found[name] for name in structure.chain_names if name in found}
+
+
+def _by_part(structure: Structure, atoms: NDArray[np.float32]) -> dict[str, dict[str, float]]:
+    """Return the means over backbone and side chains (bases and sugars) of polymers; Cβ is side chain here."""
+    part = np.where(np.isin(structure.names, BACKBONE), 0, 1)
+    part[~structure.residues.polymer[structure.residue]] = 2
+    found = _means(atoms, part, ["backbone", "side_chain", "other"])
+    return {name: found[name] for name in ("backbone", "side_chain") if name in found}
+
+
+def _means(atoms: NDArray[np.float32], group: NDArray[np.integer[Any]], names: list[str]) -> dict[str, dict[str, float]]:
+    """Return the mean of both scores over the evaluated atoms of each group; groups without any are left out."""
+    found: dict[str, dict[str, float]] = {}
+    for column, key in enumerate(KEYS):
+        known = np.isfinite(atoms[:, column])
+        count = np.bincount(group[known], minlength=len(names))
+        total = np.bincount(group[known], atoms[known, column].astype(np.float64), minlength=len(names))
+        for place in np.flatnonzero(count).tolist():
+            found.setdefault(names[place], {})[key] = float(total[place] / count[place])
+    return found
 
 
 def atom_q_scores(positions: NDArray[np.float64], density: Density) -> NDArray[np.float64]:
