@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +13,13 @@ from refinement.restraints.library import load_monomer_library
 from refinement.restraints.topology import build_topology
 from refinement.validation.atom_inclusion import atom_inclusion
 from refinement.validation.cbeta import cbeta_deviations
-from refinement.validation.clashscore import clashscore
+from refinement.validation.clashscore import clashscore, contact_model
 from refinement.validation.correlation import correlations
 from refinement.validation.descriptive import describe
+from refinement.validation.emringer import emringer
+from refinement.validation.expected_q import q_against_expected
 from refinement.validation.geometry import covalent_geometry
+from refinement.validation.ligands import ligands
 from refinement.validation.map_resolution import map_resolution
 from refinement.validation.map_statistics import map_statistics
 from refinement.validation.molprobity import molprobity_score
@@ -27,8 +31,10 @@ from refinement.validation.rama_z import rama_z
 from refinement.validation.ramachandran import ramachandran
 from refinement.validation.registry import BY_KEY, MASKED_TWINS
 from refinement.validation.rotamers import rotamers
+from refinement.validation.smoc import smoc
 from refinement.validation.sugar_pucker import sugar_pucker
 from refinement.validation.suites import suites
+from refinement.validation.waters import waters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -115,6 +121,8 @@ def validate(
     started = time.perf_counter()
     topology = build_topology(structure, library)
     table.timings_s["topology"] = round(time.perf_counter() - started, 4)
+    contacts = cache(lambda: contact_model(structure, library))
+    q_score = cache(lambda: q_scores(structure, density))
     steps: list[tuple[str, Callable[[], Any]]] = [
         ("map statistics", lambda: map_statistics(density)),
         ("Ramachandran", lambda: ramachandran(structure)),
@@ -123,12 +131,17 @@ def validate(
         ("Cβ", lambda: cbeta_deviations(structure)),
         ("peptides", lambda: omega(structure)),
         ("bonds and angles", lambda: covalent_geometry(structure, topology)),
-        ("contacts", lambda: clashscore(structure, library)),
+        ("contacts", lambda: clashscore(structure, library, model=contacts())),
         ("nonbonded distances", lambda: min_nonbonded_distance(structure, library)),
         ("sugar puckers", lambda: sugar_pucker(structure)),
         ("RNA suites", lambda: suites(structure)),
         ("correlation", lambda: correlations(structure, density, resolution)),
-        ("Q-score", lambda: q_scores(structure, density)),
+        ("Q-score", q_score),
+        ("expected Q-score", lambda: q_against_expected(structure, q_score().atoms, resolution)),
+        ("EMRinger", lambda: emringer(structure, density)),
+        ("SMOC", lambda: smoc(structure, density, resolution)),
+        ("ligands", lambda: ligands(structure, topology, table.residues, resolution=resolution)),
+        ("waters", lambda: waters(structure, density, contacts(), resolution=resolution, q_score=table.residues["q_score_06"])),
         ("resolution", lambda: map_resolution(structure, density, resolution, half_maps)),
         ("atom inclusion", lambda: atom_inclusion(structure, density, contour)),
     ]
