@@ -16,7 +16,7 @@ import numpy as np
 from refinement import tables
 from refinement.conformers import NamedAtoms
 from refinement.geometry import dihedrals_or_nan, distances
-from refinement.validation.nucleotides import is_nucleotide, next_in_chain, with_present_names
+from refinement.nucleotides import is_nucleotide, next_in_chain, with_present_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
