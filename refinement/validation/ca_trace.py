@@ -127,7 +127,9 @@ class _Search:
         self._merge(spans)
         tail = self.element.tail
         ends = [(first, last + tail) for first, last in sorted(spans.items())]
-        return [(first, min(last, len(self.sites) - 1)) for first, last in ends if last <= len(self.sites) and self._good(first, last)]
+        return [
+            (first, min(last, len(self.sites) - 1)) for first, last in ends if last <= len(self.sites) and self._good(first, last)
+        ]
 
     def is_stretched(self, first: int, last: int) -> bool:
         """Return whether no residues i and i + 3 are too close (strands only)."""

@@ -84,7 +84,7 @@ def rama_z(structure: Structure) -> RamaZ:
     states = assign_from_ca(structure)
     rows, phi, psi, kinds = _evaluated(structure)
     state = states[rows]
-    z = _z(np.where(kinds == tables.rama_z().residue_types.index("cisPRO"), LOOP, state), kinds, phi, psi)
+    z = _z(np.where(kinds == tables.rama_z().residue_types.index("cisPRO"), LOOP, state), kinds, np.stack([phi, psi], axis=1))
     summary: dict[str, float | None] = {}
     deviations: dict[str, float | None] = {}
     counts: dict[str, int] = {}
@@ -141,7 +141,9 @@ def _kinds(structure: Structure, torsions: BackboneTorsions, rows: NDArray[np.in
     return order[np.searchsorted(np.array(names)[order], label)]
 
 
-def _z(state: NDArray[np.int8], kinds: NDArray[np.int64], phi: NDArray[np.float64], psi: NDArray[np.float64]) -> NDArray[np.float64]:
+def _z(
+    state: NDArray[np.int8], kinds: NDArray[np.int64], phi: NDArray[np.float64], psi: NDArray[np.float64]
+) -> NDArray[np.float64]:
     z = np.empty(len(kinds))
     points = np.stack([phi, psi], axis=1)
     table = tables.rama_z().counts

@@ -12,6 +12,8 @@ import numpy as np
 from refinement.restraints.library import load_monomer_library
 from refinement.restraints.topology import build_topology
 from refinement.validation.atom_inclusion import atom_inclusion
+from refinement.validation.base_pairs import base_pairs
+from refinement.validation.cablam import cablam
 from refinement.validation.cbeta import cbeta_deviations
 from refinement.validation.clashscore import clashscore, contact_model
 from refinement.validation.correlation import correlations
@@ -130,11 +132,13 @@ def validate(
         ("rotamers", lambda: rotamers(structure)),
         ("Cβ", lambda: cbeta_deviations(structure)),
         ("peptides", lambda: omega(structure)),
+        ("CaBLAM", lambda: cablam(structure)),
         ("bonds and angles", lambda: covalent_geometry(structure, topology)),
         ("contacts", lambda: clashscore(structure, library, model=contacts())),
         ("nonbonded distances", lambda: min_nonbonded_distance(structure, library)),
         ("sugar puckers", lambda: sugar_pucker(structure)),
         ("RNA suites", lambda: suites(structure)),
+        ("base pairs", lambda: base_pairs(structure)),
         ("correlation", lambda: correlations(structure, density, resolution)),
         ("Q-score", q_score),
         ("expected Q-score", lambda: q_against_expected(structure, q_score().atoms, resolution)),
