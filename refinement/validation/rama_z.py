@@ -141,11 +141,9 @@ def _kinds(structure: Structure, torsions: BackboneTorsions, rows: NDArray[np.in
     return order[np.searchsorted(np.array(names)[order], label)]
 
 
-def _z(
-    state: NDArray[np.int8], kinds: NDArray[np.int64], phi: NDArray[np.float64], psi: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _z(state: NDArray[np.int8], kinds: NDArray[np.int64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the z-scores of points (φ, ψ), shape (n, 2)."""
     z = np.empty(len(kinds))
-    points = np.stack([phi, psi], axis=1)
     table = tables.rama_z().counts
     for which in np.unique(np.stack([state, kinds], axis=1), axis=0):
         chosen = (state == which[0]) & (kinds == which[1])
