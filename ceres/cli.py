@@ -16,6 +16,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ceres.outputs import STANDARD_OUTPUT, require_files, require_folder, write_extras
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = argparse.Namespace()
     try:
         _parser().parse_args(words, options)
-        terminal = Terminal(as_json=options.json, quiet=options.quiet)
+        terminal = Terminal(as_json=options.json, quiet=options.quiet or getattr(options, "csv", None) == STANDARD_OUTPUT)
         return int(options.command(options, terminal))
     except UsageError as fault:
         terminal.complain(*fault.args, code="usage")
@@ -135,6 +137,11 @@ def _add_validate(commands: Any) -> None:
     command = commands.add_parser("validate", help="validate a model against a map")
     _add_inputs(command)
     command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results")
+    command.add_argument("--csv", metavar="FILE", help="write Table 1 as CSV too (- prints it and nothing else)")
+    command.add_argument("--html", type=Path, metavar="FILE", help="write a page with Table 1 and its figures too")
+    command.add_argument(
+        "--reference", type=Path, action="append", default=[], dest="references", metavar="FILE", help="values of other models"
+    )
     _finish(command, _validate)
 
 
@@ -205,7 +212,7 @@ def _default_cache() -> Path:
 
 def _refine(options: argparse.Namespace, terminal: Terminal) -> int:
     resolution, threads = _resolution(options), _threads(options)
-    _require_output(options.output)
+    require_folder(options.output)
     with terminal.progress() as progress:
         from refinement.run import refine_files
 
@@ -228,7 +235,8 @@ def _refine(options: argparse.Namespace, terminal: Terminal) -> int:
 
 def _validate(options: argparse.Namespace, terminal: Terminal) -> int:
     resolution = _resolution(options)
-    _require_output(options.output)
+    require_folder(options.output)
+    require_files(options.csv, options.html, as_json=options.json)
     with terminal.progress() as progress:
         from refinement.run import validate_files
 
@@ -239,16 +247,18 @@ def _validate(options: argparse.Namespace, terminal: Terminal) -> int:
             half_maps=options.half_maps,
             contour=options.contour,
             libraries=options.libraries,
+            references=options.references,
             output=options.output,
             progress=progress,
         )
+    write_extras(table, options.output, options.csv, options.html)
     _show(table, options.output, "table_one.json", terminal)
     return DONE
 
 
 def _curate(options: argparse.Namespace, terminal: Terminal) -> int:
     if options.output is not None:
-        _require_output(options.output)
+        require_folder(options.output)
     with tempfile.TemporaryDirectory(prefix="ceres-") as scratch:
         curated = _curated(options, options.output or Path(scratch), terminal)
         content = _described(curated)
@@ -261,7 +271,7 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
 
     key = pair_key(normalise_pdb_id(options.pdb_id), normalise_emdb_id(options.emdb_id))
     output, threads = options.output or Path(key), _threads(options)
-    _require_output(output)
+    require_folder(output)
     with tempfile.TemporaryDirectory(prefix="ceres-") as scratch:
         curated = _curated(options, Path(scratch), terminal)
         if not curated.passed:
@@ -353,19 +363,6 @@ def _finite(text: str) -> float:
         message = f"{text} is not a finite number"
         raise argparse.ArgumentTypeError(message)
     return value
-
-
-def _require_output(folder: Path) -> None:
-    """Refuse a place that can't be written before hours of work, not after them."""
-    from refinement.errors import InputError
-
-    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    if not existing.is_dir():
-        message = f"{existing} is a file, so the results can't go to {folder}."
-        raise InputError("output_not_a_folder", message, "Choose another folder with -o.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        message = f"the folder {existing} can't be written."
-        raise InputError("output_not_writable", message, "Check its permissions or choose another with -o.")
 
 
 if __name__ == "__main__":

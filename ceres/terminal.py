@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from refinement.validation.registry import METRICS, Better
+from refinement.validation.registry import METRICS, REASONS, Better, Group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -120,6 +120,7 @@ class _Stages:
 
 
 def _table_one(table: Mapping[str, Any]) -> Table:
+    """Return the rows of Table 1: values with bands and limits, or before and after with what became of it."""
     initial, refined = table["initial"], table.get("refined")
     shown = Table(box=None, pad_edge=False, header_style="bold")
     shown.add_column("")
@@ -128,22 +129,45 @@ def _table_one(table: Mapping[str, Any]) -> Table:
         shown.add_column("", justify="center")
         shown.add_column("after", justify="right")
     shown.add_column("")
+    if not refined:
+        shown.add_column("", style="dim")
     group = None
-    for metric in METRICS:
-        before, after = initial.get(metric.key), (refined or {}).get(metric.key)
-        if before is None and after is None:
+    for key, metric, name in _listed(table):
+        before, after = initial.get(key), (refined or {}).get(key)
+        if refined and before is None and after is None:
             continue
         if metric.group != group:
             group = metric.group
             shown.add_row(f"[bold]{str(group).capitalize()}[/]")
-        name = f"  {metric.label}" + (f", {metric.unit}" if metric.unit else "")
         if refined:
             shown.add_row(
                 name, _number(metric, before), _arrow(before, after), _number(metric, after), _word(metric, before, after)
             )
         else:
-            shown.add_row(name, _number(metric, before), BANDS[metric.band(before)])
+            shown.add_row(name, _number(metric, before), BANDS[metric.band(before)], escape(_remark(table, key, metric)))
     return shown
+
+
+def _listed(table: Mapping[str, Any]) -> Iterator[tuple[str, Metric, str]]:
+    """Yield key, metric and name of the rows; changes only after a refinement, masked twins only with a value."""
+    for metric in METRICS:
+        if metric.group == Group.CHANGE and "refined" not in table:
+            continue
+        unit = f", {metric.unit}" if metric.unit else ""
+        yield metric.key, metric, f"  {metric.label}{unit}"
+        twin = f"{metric.key}_masked"
+        if any(table.get(state, {}).get(twin) is not None for state in ("initial", "refined")):
+            yield twin, metric, f"  {metric.label}, masked{unit}"
+
+
+def _remark(table: Mapping[str, Any], key: str, metric: Metric) -> str:
+    """Return what is said beside a value: its limits and percentiles, or why it is missing."""
+    if table["initial"].get(key) is None:
+        return REASONS.get(table.get("reasons", {}).get(key, ""), "")
+    from refinement.validation.percentiles import standing
+
+    place = table.get("details", {}).get("initial", {}).get("percentiles", {}).get(key)
+    return "; ".join(part for part in (metric.wanted, standing(key, place)) if part)
 
 
 def _number(metric: Metric, value: float | None) -> str:

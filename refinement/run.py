@@ -27,6 +27,7 @@ from refinement.restraints.library import load_monomer_library
 from refinement.settings import settings_for
 from refinement.structure import read_structure
 from refinement.validation.changes import compare
+from refinement.validation.percentiles import percentiles, read_reference
 from refinement.validation.registry import BY_KEY, MASKED_TWINS
 from refinement.validation.rotamers import rotamers
 from refinement.validation.table_one import Validation, validate
@@ -65,6 +66,7 @@ def validate_files(
     half_maps: Sequence[Path] = (),
     contour: float | None = None,
     libraries: Sequence[Path] = (),
+    references: Sequence[Path] = (),
     output: Path,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -82,6 +84,8 @@ def validate_files(
         Recommended contour level of the primary map.
     libraries : sequence of Path
         Restraint dictionaries of the user.
+    references : sequence of Path
+        Reference distributions for percentiles, before those of EMDB.
     output : Path
         Folder for the files; made if it isn't there.
     progress : callable, optional
@@ -99,8 +103,10 @@ def validate_files(
     """
     report = progress or _silent
     log, started = RunLog(), time.perf_counter()
+    distributions = [read_reference(Path(path)) for path in references]
     inputs = _read(model, density_path, resolution, half_maps, libraries, log, report)
     initial = _validated(inputs, inputs.structure, resolution, contour, "validate", report)
+    initial.details["percentiles"] = percentiles(initial.metrics, resolution, distributions)
     table = _table_one(inputs, {"initial": initial}, {"resolution": resolution, "contour": contour}, started)
     log.add("done", f"Validated in {time.perf_counter() - started:.1f} s.")
     report("write", "results", 0.0)

@@ -12,7 +12,6 @@ from refinement.report.figures import PROBLEMS, histogram, residue_tracks
 from refinement.report.lists import plain_table, record_tables
 from refinement.report.markup import document, tag
 from refinement.report.ramachandran_plot import ramachandran_plots
-from refinement.report.run_files import read_run
 from refinement.report.table_section import glance, table_one
 
 if TYPE_CHECKING:
@@ -26,19 +25,6 @@ OPEN_TRACKS = 8
 """Chains shown at once; the others unfold."""
 WORST = 25
 """Residues in the list of those to look at."""
-
-
-def write_report(folder: Path, path: Path) -> None:
-    """Write the page about the run whose results are in `folder` to `path`.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder with table_one.json, residues.parquet and curves.json.
-    path : Path
-        The HTML file.
-    """
-    path.write_text(report(read_run(folder)), encoding="utf-8")
 
 
 def report(run: RunFiles) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from refinement.report.markup import tag
-from refinement.validation.registry import METRICS, REASONS, Better, Metric
+from refinement.validation.percentiles import standing
+from refinement.validation.registry import METRICS, REASONS, Metric
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from xml.etree.ElementTree import Element
 
     from refinement.report.run_files import RunFiles
@@ -33,30 +34,6 @@ def shown(metric: Metric, value: float | None) -> str:
     return "–" if value is None else f"{value:.{metric.digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def limits(metric: Metric) -> str:
-    """Return what is wanted of a metric in words, such as ``good ≤ 10, poor ≥ 20``."""
-    if metric.good is None or metric.poor is None:
-        return ""
-    at_best, at_worst = ("≥", "≤") if metric.better is Better.HIGHER else ("≤", "≥")
-    bars = "|" if metric.better is Better.TO_ZERO else ""
-    subject = f"{bars}x{bars} " if bars else ""
-    return f"good {subject}{at_best} {metric.good:g}, poor {at_worst} {metric.poor:g}"
-
-
-def standing(metric: Metric, found: Mapping[str, Any] | None) -> str:
-    """Return a percentile in words."""
-    if not found:
-        return ""
-    word = "above" if metric.better is Better.INFO else "better than"
-    parts = []
-    if found.get("archive") is not None:
-        parts.append(f"{found['archive']:.0f} % of {found['source']}")
-    if found.get("neighbours") is not None:
-        low, high = found["window"]
-        parts.append(f"{found['neighbours']:.0f} % at {low:g}\N{EN DASH}{high:g} Å")
-    return f"{word} {', '.join(parts)}" if parts else ""
-
-
 def band(metric: Metric, value: float | None) -> Element | None:
     """Return the band of a value as a coloured word, None where there are no bands."""
     word = metric.band(value)
@@ -76,7 +53,7 @@ def glance(run: RunFiles) -> Element:
         unit = tag("small", f" {metric.unit}") if metric.unit else None
         tile = tag("div", tag("dt", metric.label), tag("dd", shown(metric, value), unit, class_="value"))
         words = band(metric, value)
-        note = standing(metric, places.get(key))
+        note = standing(key, places.get(key))
         if words is not None:
             tile.append(tag("dd", words, class_="note"))
         elif note:
@@ -126,7 +103,7 @@ def _rows(metric: Metric, run: RunFiles, states: Sequence[str]) -> list[Element]
             cells.append(tag("td", reason, colspan="3", class_="reason"))
         else:
             cells.append(tag("td", band(metric, values[-1])))
-            cells.append(tag("td", limits(metric), class_="reason"))
-            cells.append(tag("td", standing(metric, places.get(key)), class_="reason reason-cell"))
+            cells.append(tag("td", metric.wanted, class_="reason"))
+            cells.append(tag("td", standing(key, places.get(key)), class_="reason reason-cell"))
         rows.append(tag("tr", *cells))
     return rows

@@ -138,6 +138,20 @@ def percentiles(
     return found
 
 
+def standing(key: str, found: Mapping[str, Any] | None) -> str:
+    """Return an entry of `percentiles` in words, such as ``better than 84 % of EMDB, 83 % at 2.2–4.2 Å``."""
+    if not found:
+        return ""
+    parts = []
+    if found.get("archive") is not None:
+        parts.append(f"{found['archive']:.0f} % of {found['source']}")
+    if found.get("neighbours") is not None:
+        low, high = found["window"]
+        parts.append(f"{found['neighbours']:.0f} % at {low:g}–{high:g} Å")
+    word = "above" if _direction(key) is Better.INFO else "better than"
+    return f"{word} {', '.join(parts)}" if parts else ""
+
+
 @cache
 def archive_reference() -> Reference:
     """Return EMDB's values of Q-score (σ 0.4), SMOC and atom inclusion over its archive."""
@@ -185,9 +199,13 @@ def reference_from_runs(paths: Iterable[Path], *, state: str = "initial", source
     return Reference(source, resolution, {key: column for key, column in columns.items() if np.isfinite(column).any()})
 
 
+def _direction(key: str) -> Better:
+    return BY_KEY[key].better if key in BY_KEY else UNLISTED.get(key, Better.INFO)
+
+
 def _goodness(key: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return numbers that grow as values get better; NaN stays NaN."""
-    better = BY_KEY[key].better if key in BY_KEY else UNLISTED.get(key.removesuffix("_masked"), Better.INFO)
+    better = _direction(key)
     if better is Better.TO_ZERO:
         return -np.abs(values)
     return -values if better is Better.LOWER else values

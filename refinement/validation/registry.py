@@ -77,6 +77,15 @@ class Metric:
             return "same"
         return "better" if gain > 0 else "worse"
 
+    @property
+    def wanted(self) -> str:
+        """Limits of the bands in words, such as ``good ≤ 10, poor ≥ 20``; empty where there are none."""
+        if self.good is None or self.poor is None:
+            return ""
+        at_best, at_worst = ("≥", "≤") if self.better is Better.HIGHER else ("≤", "≥")
+        subject = "|x| " if self.better is Better.TO_ZERO else ""
+        return f"good {subject}{at_best} {self.good:g}, poor {at_worst} {self.poor:g}"
+
     def band(self, value: float | None) -> str:
         """Return ``good``, ``fair``, ``poor`` or ``""`` where there are no bands."""
         if value is None or self.good is None or self.poor is None:
