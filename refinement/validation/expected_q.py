@@ -137,7 +137,7 @@ def q_against_expected(structure: Structure, atom_q: NDArray[np.float32], resolu
         classes[name] = {"residues": int((kind == code).sum())}
         for column, (sigma, key) in enumerate(KEYS.items()):
             values = atom_q[chosen & known[:, column], column]
-            mean = float(values.mean(dtype=np.float64)) if len(values) else None
-            classes[name][key] = {"mean": mean, "expected": expected_class_q(resolution, name, sigma)}
+            average = float(values.mean(dtype=np.float64)) if len(values) else None
+            classes[name][key] = {"mean": average, "expected": expected_class_q(resolution, name, sigma)}
     found["classes"] = classes
     return QAgainstExpected(details={"q_expected": found})

@@ -191,7 +191,7 @@ def _rms(structure: Structure, atoms: NDArray[np.int32], z: NDArray[np.float64])
 
 
 def _per_residue(structure: Structure, chosen: NDArray[np.bool_], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.bincount(structure.residue[chosen], values[chosen], minlength=len(structure.residues))
+    return np.bincount(structure.residue[chosen], values[chosen], minlength=len(structure.residues)).astype(np.float64)
 
 
 def _number(column: NDArray[Any] | None, row: int) -> float | None:
