@@ -208,6 +208,27 @@ class Binning:
         return FscCurve(d[::-1], fsc[::-1])
 
 
+def shell_curve(shells: Shells, sums: PairSums, edges: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the correlation and the number of terms in shells with the given edges in 1/d (1/Å); NaN where there is nothing."""
+    places = edges**2 * shells.per_unit
+
+    def within(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        running = np.concatenate([[0.0], np.cumsum(values)])
+        return np.diff(np.interp(places, np.arange(len(running)), running))
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return within(sums.ab) / np.sqrt(within(sums.aa) * within(sums.bb)), within(shells.count)
+
+
+def fsc_average(shells: Shells, sums: PairSums, d_min: float) -> float | None:
+    """Return the mean correlation of shells one term wide out to d_min (Å), weighted by their numbers of terms."""
+    s_max = 1.0 / max(d_min, shells.d_min)
+    edges = np.linspace(0.0, s_max, max(1, math.ceil(s_max * shells.d_max)) + 1)
+    fsc, count = shell_curve(shells, sums, edges)
+    usable = np.isfinite(fsc) & (count > 0)
+    return float(np.average(fsc[usable], weights=count[usable])) if usable.any() else None
+
+
 def _bin_edges(ends: list[float], d: list[float]) -> list[int]:
     """Return the positions between bins in the list of all terms by rising d, from the number of terms up to each shell."""
     size = int(ends[-1]) if ends else 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import fft
 
-from refinement.maps.fsc import Binning, FscCurve, PairSums, Shells, pair_sums, shells_of
+from refinement.maps.fsc import Binning, FscCurve, PairSums, Shells, fsc_average, pair_sums, shell_curve, shells_of
 from refinement.maps.soft_mask import soft_mask
 from refinement.maps.transforms import StructureFactors, structure_factors
 
@@ -69,6 +69,15 @@ class MapResolution:
     details: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What has been computed so far: values by key, further details, and sums for the curves to show."""
+
+    values: dict[str, float | None]
+    details: dict[str, Any]
+    shown: dict[str, PairSums]
+
+
 def map_resolution(structure: Structure, density: Density, resolution: float, half_maps: Sequence[Density] = ()) -> MapResolution:
     """Return the resolutions of a map.
 
@@ -89,28 +98,36 @@ def map_resolution(structure: Structure, density: Density, resolution: float, ha
     own = structure_factors(structure, density, d_limit)
     still = structure_factors(structure, density, d_limit, b_iso=0.0)
     mask = soft_mask(structure, density, MASK_RATIO * resolution)
-    values: dict[str, float | None] = {}
-    details: dict[str, Any] = {"mask_radius": MASK_RATIO * resolution}
-    shown: dict[str, PairSums] = {}
+    found = _Found({}, {"mask_radius": MASK_RATIO * resolution}, {})
     for suffix, weight in (("", None), ("_masked", mask)):
         observed = _transform(density.values, weight)
-        values["d_99" + suffix] = d_99(shells, pair_sums(shells, observed, observed))
-        with_own = shown["model" + suffix] = pair_sums(shells, observed, own.values)
+        found.values["d_99" + suffix] = d_99(shells, pair_sums(shells, observed, observed))
+        with_own = found.shown["model" + suffix] = pair_sums(shells, observed, own.values)
         curve = binning.curve(with_own, d_limit=d_limit)
         for key, level in LEVELS.items():
-            values[key + suffix] = curve.crossing(level)
-        limit = values["d_fsc_model_0" + suffix] or d_limit
+            found.values[key + suffix] = curve.crossing(level)
+        limit = found.values["d_fsc_model_0" + suffix] or d_limit
         sums = pair_sums(shells, observed, still.values)
-        values["d_model" + suffix], details["b_overall" + suffix] = d_model(shells, sums, still, limit)
-        values["d_model_b0" + suffix] = d_model_b0(shells, sums, still, d_limit)
+        found.values["d_model" + suffix], found.details["b_overall" + suffix] = d_model(shells, sums, still, limit)
+        found.values["d_model_b0" + suffix] = d_model_b0(shells, sums, still, d_limit)
     if half_maps:
-        _add_half_maps(half_maps, mask, shells, binning, values, details, shown)
-    summary = {key + suffix: values.pop(key + suffix, None) for key in KEYS for suffix in ("", "_masked")}
+        masked = _add_half_maps(half_maps, mask, shells, binning, found)
+        averages = [fsc_average(shells, pair_sums(shells, half, own.values), resolution) for half in masked]
+        found.details["fsc_average_with_half_maps"] = averages  # of whatever the model was refined into: not independent
+    return _result(found, shells, density, has_half_maps=bool(half_maps))
+
+
+def _result(found: _Found, shells: Shells, density: Density, *, has_half_maps: bool) -> MapResolution:
+    summary = {key + suffix: found.values.get(key + suffix) for key in KEYS for suffix in ("", "_masked")}
     missing = {key: "not_reached" for key, value in summary.items() if value is None}
-    if not half_maps:
+    if not has_half_maps:
         missing |= dict.fromkeys(("d_fsc", "d_fsc_masked"), "no_half_maps")
-    curves = {"fsc": {**display_curves(shells, shown, density), "crossings": {k: v for k, v in summary.items() if "fsc" in k}}}
-    return MapResolution(summary, missing, {}, curves, {"map_resolution": {**values, **details}})
+    randomised_from = found.details.get("randomised_from")
+    curves = display_curves(shells, found.shown, density, 1.0 / randomised_from if randomised_from else 0.0)
+    crossings = {key: value for key, value in found.values.items() if key.startswith("d_fsc")}
+    further = {key: value for key, value in found.values.items() if key not in summary}
+    details = {"map_resolution": {**further, **found.details}}
+    return MapResolution(summary, missing, {}, {"fsc": {**curves, "crossings": crossings}}, details)
 
 
 def d_99(shells: Shells, sums: PairSums) -> float | None:
@@ -189,33 +206,27 @@ def _transform(values: NDArray[np.float32], weight: NDArray[np.float32] | None) 
 
 
 def _add_half_maps(
-    half_maps: Sequence[Density],
-    mask: NDArray[np.float32],
-    shells: Shells,
-    binning: Binning,
-    values: dict[str, float | None],
-    details: dict[str, Any],
-    shown: dict[str, PairSums],
-) -> None:
-    """Add the half-map FSC without mask, with it, and corrected for it."""
+    half_maps: Sequence[Density], mask: NDArray[np.float32], shells: Shells, binning: Binning, found: _Found
+) -> list[NDArray[np.complex64]]:
+    """Add the half-map FSC without mask, with it, and corrected for it; return the transforms of the masked half-maps."""
     curves: dict[str, FscCurve] = {}
     whole = [_transform(half.values, None) for half in half_maps]
-    for suffix, pair in (("", whole), ("_masked", [_transform(half.values, mask) for half in half_maps])):
-        sums = shown["half_maps" + suffix] = pair_sums(shells, pair[0], pair[1])
-        curves[suffix] = binning.curve(sums)
-        values["d_fsc" + suffix] = curves[suffix].crossing(0.143)
-        values["d_fsc_05" + suffix] = curves[suffix].crossing(0.5)
-        other = pair_sums(shells, pair[1], pair[1])
-        details["d_99_half_maps" + suffix] = [d_99(shells, sums), d_99(shells, other)]
+    masked = [_transform(half.values, mask) for half in half_maps]
+    for suffix, pair in (("", whole), ("_masked", masked)):
+        sums = found.shown["half_maps" + suffix] = pair_sums(shells, pair[0], pair[1])
+        curve = curves[suffix] = binning.curve(sums)
+        found.values["d_fsc" + suffix] = curve.crossing(0.143)
+        found.values["d_fsc_05" + suffix] = curve.crossing(0.5)
+        found.details["d_99_half_maps" + suffix] = [d_99(shells, pair_sums(shells, half, half)) for half in pair]
     start = curves[""].crossing(RANDOM_BELOW)
-    if start is None:
-        return
-    randomised = [_randomised(half, start, shells, seed, mask) for seed, half in enumerate(whole, start=1)]
-    sums = shown["half_maps_randomised"] = pair_sums(shells, randomised[0], randomised[1])
-    corrected = corrected_curve(curves["_masked"], binning.curve(sums), start)
-    details["randomised_from"] = start
-    values["d_fsc_corrected"] = corrected.crossing(0.143)
-    values["d_fsc_05_corrected"] = corrected.crossing(0.5)
+    if start is not None:
+        randomised = [_randomised(half, start, shells, seed, mask) for seed, half in enumerate(whole, start=1)]
+        sums = found.shown["half_maps_randomised"] = pair_sums(shells, randomised[0], randomised[1])
+        corrected = corrected_curve(curves["_masked"], binning.curve(sums), start)
+        found.details["randomised_from"] = start
+        found.values["d_fsc_corrected"] = corrected.crossing(0.143)
+        found.values["d_fsc_05_corrected"] = corrected.crossing(0.5)
+    return masked
 
 
 def corrected_curve(masked: FscCurve, randomised: FscCurve, start: float) -> FscCurve:
@@ -239,26 +250,26 @@ def _randomised(
     return _transform(fft.irfftn(mixed, s=mask.shape, overwrite_x=True), mask)
 
 
-def display_curves(shells: Shells, sums: dict[str, PairSums], density: Density) -> dict[str, list[float | None]]:
+def display_curves(
+    shells: Shells, sums: dict[str, PairSums], density: Density, randomised_from: float = 0.0
+) -> dict[str, list[float | None]]:
     """Return correlations in shells of equal width in 1/d out to the Nyquist limit of the box.
+
+    With ``half_maps_masked`` and ``half_maps_randomised`` comes ``half_maps_corrected``, which is the masked curve
+    up to `randomised_from` (1/Å).
 
     Returns
     -------
     dict[str, list]
-        ``inverse_d`` (1/Å, middle of the shells) and one list of correlations per name, None where there is nothing;
-        with curves ``half_maps_masked`` and ``half_maps_randomised`` also ``half_maps_corrected``.
+        ``inverse_d`` (1/Å, middle of the shells) and one list of correlations per name, None where there is nothing.
     """
     nyquist = 0.5 / float(density.voxel.max())
     longest = float((density.voxel * density.dims).max())
-    points = max(1, min(DISPLAYED, int(nyquist * longest)))
-    edges = np.linspace(0.0, nyquist, points + 1)
-    found: dict[str, NDArray[np.float64]] = {}
-    for name, pair in sums.items():
-        ab, aa, bb = (
-            np.diff(np.interp(edges**2 * shells.per_unit, np.arange(len(v) + 1), np.concatenate([[0.0], np.cumsum(v)])))
-            for v in (pair.ab, pair.aa, pair.bb)
-        )
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found[name] = ab / np.sqrt(aa * bb)
+    edges = np.linspace(0.0, nyquist, max(1, min(DISPLAYED, int(nyquist * longest))) + 1)
+    found = {name: shell_curve(shells, pair, edges)[0] for name, pair in sums.items()}
+    if "half_maps_randomised" in found:
+        masked, expected = found["half_maps_masked"], found["half_maps_randomised"]
+        beyond = edges[1:] > randomised_from
+        found["half_maps_corrected"] = np.where(beyond, (masked - expected) / (1.0 - expected), masked)
     lists = {name: [round(float(v), 4) if np.isfinite(v) else None for v in curve] for name, curve in found.items()}
     return {"inverse_d": np.round(0.5 * (edges[1:] + edges[:-1]), 6).tolist(), **lists}
