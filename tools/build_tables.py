@@ -200,6 +200,26 @@ def conformation_dependent(paths: list[Path]) -> bytes:
 # ----------------------------------------------------------------------------------------- archive quality
 
 
+def rna_geometry(paths: list[Path]) -> bytes:
+    """Read bonds and angles between non-hydrogen atoms of nucleotides and of the links between them."""
+    lines = ["group,atoms,value,sd"]
+    for path in paths:
+        block = gemmi.cif.read_string(text_of(path))[-1]
+        link = block.name.startswith("link_")
+        kind = "link" if link else "comp"
+        for what, value, atoms in (("bond", "value_dist", 2), ("angle", "value_angle", 3)):
+            columns = [f"atom_{k + 1}_comp_id" for k in range(atoms if link else 0)]
+            columns += [f"atom_id_{k + 1}" for k in range(atoms)] + [value, f"{value}_esd"]
+            for row in block.find(f"_chem_{kind}_{what}.", columns):
+                *names, length, sd = (gemmi.cif.as_string(text) for text in row)
+                if link:
+                    names = [f"{side}:{name}" for side, name in zip(names[:atoms], names[atoms:], strict=True)]
+                names = [name.replace("*", "'").replace("O1P", "OP1").replace("O2P", "OP2") for name in names]
+                if not any(name.startswith("H") for name in names):
+                    lines.append(f"{block.name.split('_', maxsplit=1)[1]},{'-'.join(names)},{float(length):g},{float(sd):g}")
+    return ("\n".join(lines) + "\n").encode()
+
+
 def archive_quality(paths: list[Path]) -> bytes:
     """Pack number, resolution, Q-score, SMOC, inclusion per EMDB entry, by resolution; integers of fixed scale."""
     rows = [row for row in rows_of(paths[0]) if row["resolution"] and row["qscore"]]
@@ -279,6 +299,9 @@ TABLES: tuple[Table, ...] = (
       for name in ("suite_clusters", "suite_limits", "suite_satellite_widths", "suite_widths", "pucker")),
     *(copied(f"rna_{name}.csv", f"rna/{name}.csv", RNA, "Apache-2.0 and BSD-3-Clause-LBNL", SUGARS)
       for name in ("sugar_pucker_targets", "base_pairs")),
+    Table("rna_geometry.csv", ("../oracle/chem_data/mon_lib/?/[AGU].cif", "../oracle/chem_data/geostd/c/data_C.cif",
+                               "../oracle/chem_data/geostd/rna_dna/chain_link_*.cif"), rna_geometry,
+          "Debian refmac-dictionary 5.41-2; cytidine and links of phenix-project/geostd", CCP4, SUGARS),
     Table("archive_quality.npz", ("archive_stats/va_qscores.csv.gz",), archive_quality,
           "EMDB validation analysis (PyPI va 0.0.1.dev134, va/qscores.csv); values of EMDB, CC0", "Apache-2.0",
           "Pintilie 2020 Nat Methods 17 328; Wang 2022 Acta D78 542"),

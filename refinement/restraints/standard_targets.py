@@ -2,33 +2,32 @@
 
 Bond lengths and angles between the non-hydrogen atoms of amino acids and of peptide, disulfide and glycosidic links
 in the values of Engh & Huber as the older CCP4 library has them, with the conformation-dependent library on top.
-Compounds outside that table keep the targets of their dictionary; metals bound to a part of a larger compound, and
-zinc among four side chains, get the distances of `refinement.restraints.coordination`.
+RNA has the values of `refinement.restraints.nucleic_targets`. Other compounds keep the targets of their dictionary;
+metals bound to a part of a larger compound, and zinc among four side chains, get the distances of
+`refinement.restraints.coordination`.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from refinement import tables
 from refinement.conformers import NamedAtoms
 from refinement.geometry import dihedrals
-from refinement.restraints.arrays import Angles, BondKind, Bonds
+from refinement.restraints.arrays import BondKind
 from refinement.restraints.cdl import CIS_LIMIT, conformation_dependent_targets
 from refinement.restraints.coordination import with_coordination
+from refinement.restraints.nucleic_targets import nucleic_targets
+from refinement.restraints.target_tables import TargetTable, both_ways, places, within_residue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
+    from refinement.restraints.arrays import Angles, Bonds
     from refinement.structure import Structure
-
-R = TypeVar("R", Bonds, Angles)
 
 CARBOXYLATE = "C-terminus"
 SUGAR_LINK = "glycosidic link"
@@ -63,82 +62,30 @@ def standard_targets(structure: Structure, bonds: Bonds, angles: Angles) -> tupl
         Restraints from the dictionaries.
     """
     table = _target_table()
-    codes = _name_codes(structure, table.names)
-    groups = [_groups(structure, atoms, _compound_codes(structure, table)) for atoms in (bonds.atoms, angles.atoms)]
+    codes = table.name_codes(structure)
+    groups = [within_residue(structure, atoms, _compound_codes(structure, table)) for atoms in (bonds.atoms, angles.atoms)]
     links = _link_codes(structure, bonds, table)
     groups[0] = np.where(links >= 0, links, groups[0])
     groups[1] = _angle_link_codes(structure, bonds, links, angles.atoms, groups[1])
     special = _special_residues(structure, bonds, links, table)
-    for layer in (groups, [_groups(structure, atoms, special) for atoms in (bonds.atoms, angles.atoms)]):
-        bonds = _replace(bonds, layer[0], codes, table.bonds, len(table.names))
-        angles = _replace(angles, layer[1], codes, table.angles, len(table.names))
+    for layer in (groups, [within_residue(structure, atoms, special) for atoms in (bonds.atoms, angles.atoms)]):
+        bonds, angles = table.apply(bonds, layer[0], codes), table.apply(angles, layer[1], codes)
+    bonds, angles = nucleic_targets(structure, bonds, angles)
     return conformation_dependent_targets(structure).apply(with_coordination(structure, bonds), angles)
 
 
-class _TargetTable:
-    """The target tables with numbers instead of names, sorted for searching."""
-
-    def __init__(self) -> None:
-        bonds = tables.geometry_bonds() | _both_ways(_MORE_BONDS)
-        angles = tables.geometry_angles() | _both_ways(_MORE_ANGLES)
-        # "1:C" and "2:N" of links say which residue an atom belongs to; a pair of names is unique without that
-        self.compounds = sorted({key[0] for key in (*bonds, *angles)})
-        self.names = sorted({name.split(":")[-1] for key in (*bonds, *angles) for name in key[1:]})
-        self.bonds = self._sorted(bonds)
-        self.angles = self._sorted(angles)
-
-    def code(self, compound: str) -> int:
-        """Return the number of a compound or link."""
-        return self.compounds.index(compound)
-
-    def _sorted(self, targets: Mapping[Any, tuple[float, float]]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        base = len(self.names)
-        place = {name: k for k, name in enumerate(self.names)}
-        keys = []
-        for compound, *names in targets:
-            key = self.code(compound)
-            for name in names:
-                key = key * base + place[name.split(":")[-1]]
-            keys.append(key)
-        order = np.argsort(np.array(keys, dtype=np.int64))
-        return np.array(keys, dtype=np.int64)[order], np.array(list(targets.values()))[order]
-
-
-def _both_ways(targets: Mapping[Any, tuple[float, float]]) -> dict[Any, tuple[float, float]]:
-    return {key: value for (group, *names), value in targets.items() for key in ((group, *names), (group, *names[::-1]))}
-
-
 @cache
-def _target_table() -> _TargetTable:
-    return _TargetTable()
+def _target_table() -> TargetTable:
+    return TargetTable(tables.geometry_bonds() | both_ways(_MORE_BONDS), tables.geometry_angles() | both_ways(_MORE_ANGLES))
 
 
-def _name_codes(structure: Structure, names: list[str]) -> NDArray[np.int64]:
-    """Return the place of each atom's name in the sorted `names`, -1 for others."""
-    listed = np.array(names)
-    place = np.minimum(np.searchsorted(listed, structure.names), len(listed) - 1)
-    codes: NDArray[np.int64] = np.where(listed[place] == structure.names, place, -1)
-    return codes
-
-
-def _compound_codes(structure: Structure, table: _TargetTable) -> NDArray[np.int64]:
+def _compound_codes(structure: Structure, table: TargetTable) -> NDArray[np.int64]:
     """Return the code of each residue's compound, -1 for those without targets; MSE is looked up as MET."""
-    listed = np.array(table.compounds)
     own = np.where(structure.residues.compound == "MSE", "MET", structure.residues.compound)
-    place = np.minimum(np.searchsorted(listed, own), len(listed) - 1)
-    codes: NDArray[np.int64] = np.where(listed[place] == own, place, -1)
-    return codes
+    return places(table.groups, own)
 
 
-def _groups(structure: Structure, atoms: NDArray[np.int32], compounds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the compound code of restraints inside one residue, -1 for those between residues."""
-    residues = structure.residue[atoms]
-    inside = (residues == residues[:, :1]).all(axis=1)
-    codes: NDArray[np.int64] = np.where(inside, compounds[residues[:, 0]], -1)
-    return codes
-
-
-def _link_codes(structure: Structure, bonds: Bonds, table: _TargetTable) -> NDArray[np.int64]:
+def _link_codes(structure: Structure, bonds: Bonds, table: TargetTable) -> NDArray[np.int64]:
     """Return the code of the link of each bond: peptide, disulfide or glycosidic; -1 for others."""
     names = structure.names[bonds.atoms]
     peptide = (bonds.kind == BondKind.POLYMER) & np.isin(names, ("C", "N")).all(axis=1)
@@ -179,7 +126,7 @@ def _pair_keys(pairs: NDArray[np.int32], n_atoms: int) -> NDArray[np.int64]:
     return keys
 
 
-def _special_residues(structure: Structure, bonds: Bonds, links: NDArray[np.int64], table: _TargetTable) -> NDArray[np.int64]:
+def _special_residues(structure: Structure, bonds: Bonds, links: NDArray[np.int64], table: TargetTable) -> NDArray[np.int64]:
     """Return a code for residues with a terminal carboxylate and for sugars bound at C1, -1 for others."""
     codes = np.full(len(structure.residues), -1, dtype=np.int64)
     ends = bonds.atoms[links == table.code(SUGAR_LINK)]
@@ -190,7 +137,7 @@ def _special_residues(structure: Structure, bonds: Bonds, links: NDArray[np.int6
     return codes
 
 
-def _peptide_codes(structure: Structure, pairs: NDArray[np.int32], table: _TargetTable) -> NDArray[np.int64]:
+def _peptide_codes(structure: Structure, pairs: NDArray[np.int32], table: TargetTable) -> NDArray[np.int64]:
     """Return the link code of C-N bonds: trans or cis, to proline or to another residue."""
     carbon_first = structure.names[pairs[:, 0]] == "C"
     carbon = np.where(carbon_first, pairs[:, 0], pairs[:, 1])
@@ -216,23 +163,3 @@ def _alpha_carbons(structure: Structure) -> NDArray[np.int64]:
         mine = structure.altloc == letter
         alpha[mine] = named.table(letter)[:, 0][structure.residue[mine]]
     return alpha
-
-
-def _replace(
-    restraints: R,
-    group: NDArray[np.int64],
-    codes: NDArray[np.int64],
-    table: tuple[NDArray[np.int64], NDArray[np.float64]],
-    base: int,
-) -> R:
-    """Return restraints with the targets of the table where it has them."""
-    keys, values = table
-    names = codes[restraints.atoms]
-    wanted = group.copy()
-    for column in names.T:
-        wanted = wanted * base + column
-    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    found = (keys[place] == wanted) & (names >= 0).all(axis=1) & (group >= 0)
-    target, sigma = restraints.target.copy(), restraints.sigma.copy()
-    target[found], sigma[found] = values[place[found]].T
-    return replace(restraints, target=target, sigma=sigma)
