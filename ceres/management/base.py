@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 
 from ceres.models import Job, Run, State
+from ceres.pipeline import schedule
 from ceres.pipeline.faults import OUR_FAULTS
 from refinement.errors import CeresError
 
@@ -60,7 +61,7 @@ def find_run(label: str | None) -> Run:
 
 
 def complain_about_our_faults(run: Run) -> None:
-    """End with exit status 1 if a job of the run failed through a fault of ours.
+    """End with exit status 1 if a job of the run failed through a fault of ours, or didn't come to an end.
 
     Raises
     ------
@@ -70,4 +71,7 @@ def complain_about_our_faults(run: Run) -> None:
     jobs = Job.objects.filter(run=run, state=State.FAILED, code__in=OUR_FAULTS).select_related("entry")
     if keys := [job.entry.key for job in jobs]:
         message = f"{len(keys)} of the jobs failed through a fault of ours: {', '.join(keys[:10])}. The log says why."
+        raise CommandError(message, returncode=FAULT_OF_OURS)
+    if left := schedule.unfinished(run.pk):
+        message = f"{left} jobs have not come to an end, because the processes that worked on them ended."
         raise CommandError(message, returncode=FAULT_OF_OURS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -47,6 +48,14 @@ def test_work_run_goes_on_where_it_was(worked: str, engine: Any) -> None:
     again = manage("work_run")
     assert "2 published, 1 refused" in again
     assert len(engine.calls) == calls
+
+
+def test_work_run_admits_that_its_processes_died(folders: Path, small_archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manage("plan_run", "2026-11", "--archive", str(small_archive))
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(CommandError, match="3 jobs have not come to an end") as caught:
+        manage("work_run", "--workers", "2")
+    assert caught.value.returncode == 1
 
 
 def test_status_gives_one_json_object_per_pair(worked: str) -> None:
