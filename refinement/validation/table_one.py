@@ -22,10 +22,12 @@ from refinement.validation.emringer import emringer
 from refinement.validation.expected_q import q_against_expected
 from refinement.validation.geometry import covalent_geometry
 from refinement.validation.ligands import ligands
+from refinement.validation.local_resolution import local_resolution
 from refinement.validation.map_resolution import map_resolution
 from refinement.validation.map_statistics import map_statistics
 from refinement.validation.molprobity import molprobity_score
 from refinement.validation.nonbonded_distance import min_nonbonded_distance
+from refinement.validation.nucleic_backbone import nucleic_backbone
 from refinement.validation.omega import omega
 from refinement.validation.percentiles import percentiles
 from refinement.validation.qscore import q_scores
@@ -138,6 +140,7 @@ def validate(
         ("nonbonded distances", lambda: min_nonbonded_distance(structure, library)),
         ("sugar puckers", lambda: sugar_pucker(structure)),
         ("RNA suites", lambda: suites(structure)),
+        ("nucleotide backbone", lambda: nucleic_backbone(structure, topology)),
         ("base pairs", lambda: base_pairs(structure)),
         ("correlation", lambda: correlations(structure, density, resolution)),
         ("Q-score", q_score),
@@ -147,6 +150,7 @@ def validate(
         ("ligands", lambda: ligands(structure, topology, table.residues, resolution=resolution)),
         ("waters", lambda: waters(structure, density, contacts(), resolution=resolution, q_score=table.residues["q_score_06"])),
         ("resolution", lambda: map_resolution(structure, density, resolution, half_maps)),
+        ("local resolution", lambda: local_resolution(structure, half_maps, resolution)),
         ("atom inclusion", lambda: atom_inclusion(structure, density, contour)),
     ]
     for number, (name, step) in enumerate(steps):
