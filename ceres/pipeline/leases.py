@@ -107,12 +107,12 @@ def reap_dead_processes() -> int:
     """End the leases of processes of this machine that are no more; return how many."""
     prefix = f"{socket.gethostname()[:20]}:"
     dead = [
-        job.pk
+        job.lease_owner
         for job in Job.objects.filter(state=State.WORKING, lease_owner__startswith=prefix).only("lease_owner")
         if not _runs(int(job.lease_owner.split(":")[-2]))
     ]
     now = timezone.now()
-    return Job.objects.filter(pk__in=dead, state=State.WORKING).update(lease_until=now - timedelta(seconds=1))
+    return Job.objects.filter(lease_owner__in=dead, state=State.WORKING).update(lease_until=now - timedelta(seconds=1))
 
 
 def _runs(process: int) -> bool:

@@ -116,6 +116,19 @@ def test_jobs_of_dead_processes_of_this_machine_expire_at_once(make_job: MakeJob
     assert gone.state == State.WAITING
 
 
+def test_a_job_that_was_taken_in_the_meantime_keeps_its_lease(make_job: MakeJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = leases.claim(make_job().pk, f"{socket.gethostname()[:20]}:1:old")
+    assert job is not None
+
+    def taken_while_we_look(_process: int) -> bool:
+        Job.objects.filter(pk=job.pk).update(lease_owner="elsewhere:2:new")
+        return False
+
+    monkeypatch.setattr(leases, "_runs", taken_while_we_look)
+    assert leases.reap_dead_processes() == 0
+    assert leases.reap() == (0, 0)
+
+
 def test_a_heartbeat_renews_the_lease_and_carries_progress(make_job: MakeJob, settings: Any) -> None:
     settings.CERES_LEASE_SECONDS = 1
     job = leases.claim(make_job().pk, "me:1:a")
