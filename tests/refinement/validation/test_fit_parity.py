@@ -13,8 +13,10 @@ from refinement.maps.masks import molecular_mask
 from refinement.structure import Structure, read_structure
 from refinement.validation.atom_inclusion import atom_inclusion
 from refinement.validation.correlation import KEYS, correlations
+from refinement.validation.emringer import emringer
 from refinement.validation.map_statistics import map_statistics
 from refinement.validation.qscore import q_scores
+from refinement.validation.smoc import smoc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,6 +76,27 @@ def test_q_scores(pair: Pair) -> None:
     for key, column in (("q_score", "q"), ("q_score_06", "q06")):
         assert found.summary[key] == pytest.approx(pair.metrics[key], abs=1e-5)
         np.testing.assert_allclose(found.columns[key], pair.residues(column), atol=1e-4)
+
+
+def test_emringer(pair: Pair) -> None:
+    found = emringer(pair.structure, pair.density)
+    assert found.summary["emringer"] == pytest.approx(pair.metrics["emringer"], abs=1e-5)
+    detail = found.details["emringer"]
+    assert detail["residues"] == pair.extra["emringer_residues"]
+    for key, reference in (("z", "emringer_z"), ("rotamer_ratio", "emringer_rotameric"), ("threshold", "emringer_threshold")):
+        assert detail[key] == pytest.approx(pair.extra[reference], rel=1e-4, abs=1e-6), key
+    np.testing.assert_array_equal(found.columns["emringer_peak"], pair.residues("emringer_peak").astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "published", "tolerance"),
+    [("7cec_A", 0.847, 0.01), ("5ly6", 0.849, 0.02), ("gsec_5fn5", 0.869, 0.02), ("hcn4_6gyn", 0.796, 0.02)],
+)
+def test_smoc_beside_the_archive(shared: Path, name: str, published: float, tolerance: float) -> None:
+    """EMDB's values are for the whole entries; these are masked crops of them, so they can only be near."""
+    pair = Pair(shared, name)
+    found = smoc(pair.structure, pair.density, pair.resolution)
+    assert found.details["smoc"]["mean"] == pytest.approx(published, abs=tolerance)
 
 
 def test_statistics_and_inclusion(pair: Pair) -> None:

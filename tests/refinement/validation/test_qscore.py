@@ -94,6 +94,23 @@ def test_hydrogens_are_ignored_and_residues_are_means(structure_of: Callable[...
     assert only_hydrogen.reasons["q_score"] == "not_applicable"
 
 
+def test_means_of_chains_and_parts(structure_of: Callable[..., Structure]) -> None:
+    rows = [("A", 1, "ALA", "N", "N"), ("A", 1, "ALA", "CB", "C"), ("B", 1, "ALA", "CA", "C"), ("B", 1, "ALA", "HA", "H")]
+    positions = np.array([[6.0, 6, 6], [7.5, 6, 6.4], [10.0, 10, 10], [10.5, 10.8, 10]])
+    structure = structure_of(rows, positions)
+    structure.residues.polymer[:] = True
+    scores = q_scores(structure, gaussians(positions[:3] + 0.1, 0.5))
+    detail, atoms = scores.details["q_score"], scores.atoms
+    assert list(detail["chains"]) == ["A", "B"]
+    for column, key in enumerate(("q_score", "q_score_06")):
+        assert detail["chains"]["A"][key] == pytest.approx(atoms[:2, column].mean(), abs=1e-6)
+        assert detail["chains"]["B"][key] == pytest.approx(atoms[2, column], abs=1e-6)
+        assert detail["parts"]["backbone"][key] == pytest.approx(atoms[[0, 2], column].mean(), abs=1e-6)
+        assert detail["parts"]["side_chain"][key] == pytest.approx(atoms[1, column], abs=1e-6)
+    structure.residues.polymer[:] = False
+    assert q_scores(structure, gaussians(positions[:3], 0.5)).details["q_score"]["parts"] == {}
+
+
 def test_frame_and_scale_change_nothing() -> None:
     rng = np.random.default_rng(1)
     positions = rng.uniform(5, 11, (12, 3))
