@@ -35,6 +35,7 @@ from refinement.validation.rama_z import rama_z
 from refinement.validation.ramachandran import ramachandran
 from refinement.validation.registry import BY_KEY, MASKED_TWINS
 from refinement.validation.rotamers import rotamers
+from refinement.validation.secondary_structure import secondary_structure
 from refinement.validation.smoc import smoc
 from refinement.validation.sugar_pucker import sugar_pucker
 from refinement.validation.suites import suites
@@ -135,6 +136,7 @@ def validate(
         ("Cβ", lambda: cbeta_deviations(structure)),
         ("peptides", lambda: omega(structure)),
         ("CaBLAM", lambda: cablam(structure)),
+        ("secondary structure", lambda: secondary_structure(structure)),
         ("bonds and angles", lambda: covalent_geometry(structure, topology)),
         ("contacts", lambda: clashscore(structure, library, model=contacts())),
         ("nonbonded distances", lambda: min_nonbonded_distance(structure, library)),
