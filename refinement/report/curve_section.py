@@ -9,32 +9,24 @@ import numpy as np
 from refinement.report.figures import curve
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from xml.etree.ElementTree import Element
 
     from refinement.report.run_files import RunFiles
 
-DISTANCE = ("d", "resolution")
-"""Names of an axis of FSC curves that holds Å; on any other it is 1/Å."""
-MOST_POINTS = 700
-FSC_TITLES = {
-    "fsc_half_maps": "FSC of the half-maps",
-    "fsc_model": "FSC of model and map",
-    "fsc_work_free": "FSC of the model and each half-map",
-}
 ANGSTROMS = (100.0, 10.0, 7.0, 5.0, 4.0, 3.5, 3.0, 2.5, 2.2, 2.0, 1.8, 1.6, 1.4, 1.2, 1.0)
+"""Resolutions that may be marked on an axis of 1/d."""
 
 
 def curve_figures(run: RunFiles, state: str) -> list[Element]:
     """Return one figure for each curve of a state."""
-    found = run.curves.get(state, {})
     figures = []
-    for name, columns in found.items():
-        usable = {key: values for key, values in columns.items() if _is_line(values)} if isinstance(columns, dict) else {}
+    for name, columns in run.curves.get(state, {}).items():
+        usable = {key: values for key, values in columns.items() if _is_line(values)}
         if len(usable) < 2:
             continue
-        if name.startswith("fsc"):
-            figures.append(_fsc(name, usable, run.table[state]))
+        if "inverse_d" in usable:
+            figures += _correlations(name, usable, run.table[state])
         elif name == "atom_inclusion":
             figures.append(_atom_inclusion(usable, run.table))
         elif name == "emringer":
@@ -56,39 +48,58 @@ def _readable(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _numbers(values: list[Any]) -> np.ndarray:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
-def _fsc(name: str, columns: Mapping[str, list[Any]], metrics: Mapping[str, Any]) -> Element:
-    """Return a figure of correlations against 1/d; lines without resolution of their own share the first one's."""
-    x, *others = columns
-    across = _numbers(columns[x])
-    if x in DISTANCE:
-        with np.errstate(divide="ignore"):
-            across = 1.0 / across
-    lines = {
-        key.removeprefix("fsc_").replace("_", " "): _numbers(columns[key])
-        for key in others
-        if len(columns[key]) == len(across) and key not in ("count", "n")
+def _correlations(name: str, columns: Mapping[str, list[Any]], metrics: Mapping[str, Any]) -> list[Element]:
+    """Return the figures of correlations against 1/d: model and map, half-maps, and what else there is."""
+    parts = {
+        "FSC of model and map": [key for key in columns if key.startswith("model")],
+        "FSC of the half-maps": [key for key in columns if key.startswith("half_maps")],
     }
-    keep = np.isfinite(across)
-    order = np.flatnonzero(keep)[np.argsort(across[keep])]
-    order = order[:: max(1, len(order) // MOST_POINTS)]
+    listed = {key for keys in parts.values() for key in keys} | {"inverse_d"}
+    parts[_readable(name)] = [key for key in columns if key not in listed]
+    return [
+        _fsc(title, {"inverse_d": columns["inverse_d"], **{key: columns[key] for key in keys}}, metrics)
+        for title, keys in parts.items()
+        if keys
+    ]
+
+
+def _fsc(title: str, columns: Mapping[str, list[Any]], metrics: Mapping[str, Any]) -> Element:
+    across = np.array(columns["inverse_d"], dtype=np.float64)
+    lines = {_line_name(key): values for key, values in columns.items() if key != "inverse_d"}
     resolution = metrics.get("resolution")
-    places = [(1.0 / resolution, f"{resolution:.2f} Å")] if resolution else []
-    ticks = [(1.0 / d, f"{d:g}") for d in _spread(across[order])]
     return curve(
-        FSC_TITLES.get(name, _readable(name).replace("Fsc", "FSC")),
-        across[order].tolist(),
-        {key: values[order].tolist() for key, values in lines.items()},
+        title,
+        across.tolist(),
+        {key: [np.nan if value is None else value for value in values] for key, values in lines.items()},
         x_label="resolution, Å",
-        y_label="FSC",
+        y_label="correlation",
         y_range=(-0.1, 1.0),
         levels=[(0.5, "0.5"), (0.143, "0.143")],
-        places=places,
-        x_ticks=ticks,
+        places=[(1.0 / resolution, f"{resolution:.2f} Å")] if resolution else [],
+        x_ticks=[(1.0 / d, f"{d:g}") for d in _spread(across)],
+        note=_crossings(list(columns), metrics),
     )
+
+
+def _line_name(key: str) -> str:
+    """Return ``masked`` for ``model_masked`` and ``unmasked`` for ``model``; other names stay."""
+    for start in ("model", "half_maps"):
+        if key == start:
+            return "unmasked"
+        if key.startswith(f"{start}_"):
+            key = key.removeprefix(f"{start}_")
+    return key.replace("_", " ")
+
+
+def _crossings(keys: Sequence[str], metrics: Mapping[str, Any]) -> str:
+    """Return where the curves cross the usual levels, in words."""
+    rows = (("model", "d_fsc_model_05", "0.5"), ("model", "d_fsc_model_0143", "0.143"), ("half_maps", "d_fsc", "0.143"))
+    parts = []
+    for start, key, level in rows:
+        plain, masked = metrics.get(key), metrics.get(f"{key}_masked")
+        if start in keys and plain is not None:
+            parts.append(f"{level} at {plain:.2f} Å" + (f" (masked {masked:.2f} Å)" if masked is not None else ""))
+    return ", ".join(parts) + "." if parts else ""
 
 
 def _spread(across: np.ndarray) -> list[float]:
@@ -119,8 +130,9 @@ def _emringer(columns: Mapping[str, list[Any]]) -> Element:
     return curve(
         "EMRinger",
         columns["threshold"],
-        {key.replace("_", " "): columns[key] for key in ("score", "rotamer_ratio") if key in columns},
+        {"score": columns["score"]},
         x_label="threshold, map units",
-        levels=[(1.0, "1")],
-        note="The score of the model is that of the best threshold.",
+        y_label="score",
+        levels=[(1.0, "1"), (2.0, "2")],
+        note="Above 2 is good, below 1 poor. The score of the model is that of the best threshold.",
     )

@@ -9,6 +9,9 @@ import gemmi
 import numpy as np
 
 from refinement.report.markup import Frame, axes, picture, round_ticks, tag
+from refinement.validation.cablam import OUTLIER as CABLAM_OUTLIER
+from refinement.validation.cbeta import OUTLIER as CBETA_OUTLIER
+from refinement.validation.ramachandran import Region
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,43 +31,51 @@ FEWEST = 3
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One kind of mark under a residue track."""
+    """One kind of mark under a residue track: residues with a value from `low` to `high`, both inclusive."""
 
     column: str
     name: str
     letter: str
+    low: float
+    high: float
 
     def rows(self, residues: ResidueColumns) -> NDArray[np.bool_]:
         """Return the mask of the residues that have it."""
         values = residues.column(self.column)
-        if self.column == "cbeta_deviation":
-            return np.nan_to_num(values) >= 0.25
-        if self.column == "n_clashes":
-            return np.nan_to_num(values) > 0
-        return values == 0.0
+        found: NDArray[np.bool_] = (values >= self.low) & (values <= self.high)
+        return found
 
 
 PROBLEMS = (
-    Problem("rama_region", "Ramachandran outlier", "R"),
-    Problem("rotamer_region", "rotamer outlier", "S"),
-    Problem("cbeta_deviation", "Cβ deviation", "β"),
-    Problem("n_clashes", "clash", "C"),
+    Problem("rama_region", "Ramachandran outlier", "R", Region.OUTLIER, Region.OUTLIER),
+    Problem("rotamer_region", "rotamer outlier", "S", Region.OUTLIER, Region.OUTLIER),
+    Problem("cbeta_deviation", "Cβ deviation", "β", CBETA_OUTLIER, np.inf),
+    Problem("cablam_score", "CaBLAM outlier", "A", 0.0, np.nextafter(CABLAM_OUTLIER, 0.0)),
+    Problem("pucker_outlier", "sugar pucker outlier", "P", 1.0, 1.0),
+    Problem("suiteness", "suite outlier", "N", 0.0, 0.0),
+    Problem("n_clashes", "clash", "C", 1.0, np.inf),
 )
+
+
+def problems_of(residues: ResidueColumns) -> list[Problem]:
+    """Return the kinds of problems that could be found in these residues at all."""
+    return [problem for problem in PROBLEMS if np.isfinite(residues.column(problem.column)).any()]
 
 
 def residue_tracks(residues: ResidueColumns) -> list[Element]:
     """Return one figure for each chain: CC and Q along it, and marks where something is wrong."""
     solvent = {name for name in set(residues.compound.tolist()) if gemmi.find_tabulated_residue(name).is_water()}
     shown = ~np.isin(residues.compound, list(solvent))
+    problems = problems_of(residues)
     figures = []
     for chain in dict.fromkeys(residues.chain[shown].tolist()):
         rows = np.flatnonzero(shown & (residues.chain == chain))
         if len(rows) >= FEWEST:
-            figures.append(_track(residues, rows, str(chain)))
+            figures.append(_track(residues, rows, str(chain), problems))
     return figures
 
 
-def _track(residues: ResidueColumns, rows: NDArray[np.int64], chain: str) -> Element:
+def _track(residues: ResidueColumns, rows: NDArray[np.int64], chain: str, problems: Sequence[Problem]) -> Element:
     frame = Frame(52, TRACK_WIDTH - 12, 8, 128, (-0.5, len(rows) - 0.5), (LOWEST, HIGHEST))
     numbers = residues.number[rows]
     gap = np.flatnonzero(np.abs(np.diff(numbers)) > 1) + 0.5
@@ -80,8 +91,10 @@ def _track(residues: ResidueColumns, rows: NDArray[np.int64], chain: str) -> Ele
             lines.append(tag("path", d=frame.path(places[order], heights[order]), class_=f"line {class_}"))
     ticks = [(0.0, "0"), (0.5, "0.5"), (1.0, "1")]
     description = f"Chain {chain}, residues {numbers[0]} to {numbers[-1]}: mean " + ", ".join(means)
-    marks = _marks(residues, rows, frame)
-    drawing = picture(TRACK_WIDTH, 218, description, axes(frame, _residue_ticks(numbers), ticks), *lines, marks)
+    problems = [problem for problem in problems if np.isfinite(residues.column(problem.column)[rows]).any()]
+    marks = _marks(residues, rows, frame, problems)
+    height = frame.bottom + 34 + 14 * len(problems)
+    drawing = picture(TRACK_WIDTH, height, description, axes(frame, _residue_ticks(numbers), ticks), *lines, marks)
     caption = f"{len(rows)} residues · mean " + ", ".join(means) if means else f"{len(rows)} residues"
     title = tag("h3", f"Chain {chain} ", tag("small", caption))
     return tag("figure", title, tag("div", drawing, class_="wide"), class_="track")
@@ -97,10 +110,10 @@ def _residue_ticks(numbers: NDArray[np.int64]) -> list[tuple[float, str]]:
     return ticks
 
 
-def _marks(residues: ResidueColumns, rows: NDArray[np.int64], frame: Frame) -> Element:
+def _marks(residues: ResidueColumns, rows: NDArray[np.int64], frame: Frame, problems: Sequence[Problem]) -> Element:
     """Return one row of marks for each kind of problem."""
     group = tag("g")
-    for level, problem in enumerate(PROBLEMS):
+    for level, problem in enumerate(problems):
         y = frame.bottom + 36 + 14 * level
         found = np.flatnonzero(problem.rows(residues)[rows])
         group.append(tag("text", problem.letter, x=frame.left - 7, y=y + 4, class_="end"))

@@ -123,4 +123,4 @@ def round_ticks(low: float, high: float, most: int = 6) -> list[tuple[float, str
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1.0, 2.0, 2.5, 5.0, 10.0) if power * factor >= raw * 0.999)
     first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
-    return [(k * step, f"{k * step:.6g}") for k in range(first, last + 1)]
+    return [(k * step, f"{k * step:.6g}".replace("-", "\N{MINUS SIGN}")) for k in range(first, last + 1)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refinement.report.curve_section import curve_figures
-from refinement.report.figures import PROBLEMS, histogram, residue_tracks
+from refinement.report.figures import histogram, problems_of, residue_tracks
 from refinement.report.lists import plain_table, record_tables
 from refinement.report.markup import document, tag
 from refinement.report.ramachandran_plot import ramachandran_plots
@@ -89,7 +89,7 @@ def _tracks(residues: ResidueColumns) -> Element | None:
             tag("li", tag("svg", tag("path", d="M1 5h22", class_=f"line series-{k}"), viewBox="0 0 24 10", class_="key"), name)
             for k, name in enumerate(("CC", "Q-score (σ 0.4)"), start=1)
         ),
-        *(tag("li", f"{problem.letter}\N{EN SPACE}{problem.name}") for problem in PROBLEMS),
+        *(tag("li", f"{problem.letter}\N{EN SPACE}{problem.name}") for problem in problems_of(residues)),
         class_="legend track",
     )
     content = [legend, *figures[:OPEN_TRACKS]]
@@ -101,8 +101,11 @@ def _tracks(residues: ResidueColumns) -> Element | None:
 
 def _worst(residues: ResidueColumns) -> list[Element]:
     """Return the list of residues with most problems, those that fit worst first among equals."""
-    masks = [problem.rows(residues) for problem in PROBLEMS]
-    count = np.sum(masks, axis=0)
+    problems = problems_of(residues)
+    masks = [problem.rows(residues) for problem in problems]
+    count = np.zeros(len(residues), dtype=np.int64)
+    for mask in masks:
+        count += mask
     rows = np.flatnonzero(count > 0)
     if not len(rows):
         return []
@@ -111,7 +114,7 @@ def _worst(residues: ResidueColumns) -> list[Element]:
     table = [
         [
             residues.label(row),
-            ", ".join(problem.name for problem, mask in zip(PROBLEMS, masks, strict=True) if mask[row]),
+            ", ".join(problem.name for problem, mask in zip(problems, masks, strict=True) if mask[row]),
             *(_two(residues.column(name)[row]) for name in ("cc", "q_score", "b_iso")),
         ]
         for row in order.tolist()
