@@ -173,7 +173,7 @@ def refine_files(
     refine_seconds = time.perf_counter() - refine_started
     final_model = refined_model.structure
     if inputs.structure.is_hydrogen.any():
-        final_model = add_hydrogens(final_model, inputs.library)
+        final_model = _with_hydrogens_of(inputs.structure, final_model, inputs.library)
     refined = _validated(inputs, final_model, resolution, contour, "validate", report)
     _add_changes(inputs.structure, refined_model.structure, refined)
     table = _table_one(
@@ -283,6 +283,16 @@ def _validated(
         library=inputs.library,
         progress=lambda doing, fraction: report(stage, doing, fraction),
     )
+
+
+def _with_hydrogens_of(initial: Structure, refined: Structure, library: gemmi.MonLib) -> Structure:
+    """Give the residues of a refined model new hydrogens where the initial model had some, and only there."""
+    full = add_hydrogens(refined, library)
+    count = len(initial.residues)
+    bare = np.bincount(initial.residue[~initial.is_hydrogen], minlength=count) > 0  # residues of hydrogens alone are gone
+    had = (np.bincount(initial.residue[initial.is_hydrogen], minlength=count) > 0)[bare]
+    unwanted = full.is_hydrogen & ~had[full.residue]
+    return full.without(unwanted) if unwanted.any() else full
 
 
 def _add_changes(initial: Structure, refined: Structure, table: Validation) -> None:

@@ -18,6 +18,8 @@ from refinement.errors import InputError
 from refinement.maps.density import Density, read_map, write_map
 from refinement.maps.scattering import model_map
 from refinement.output import clean, output_folder
+from refinement.restraints.hydrogens import add_hydrogens
+from refinement.restraints.library import load_monomer_library
 from refinement.structure import from_gemmi, read_structure
 from refinement.validation.registry import BY_KEY, MASKED_TWINS, REASONS
 
@@ -129,6 +131,17 @@ def test_log_is_readable_by_people_and_programs(refined: tuple[Path, dict]) -> N
 def test_the_same_input_gives_the_same_model(refined: tuple[Path, dict], pair: tuple[Path, Path], tmp_path: Path) -> None:
     run.refine_files(*pair, resolution=3.0, protocol="quick", contour=0.1, threads=2, output=tmp_path / "again")
     assert (tmp_path / "again" / "refined.cif.gz").read_bytes() == (refined[0] / "refined.cif.gz").read_bytes()
+
+
+def test_hydrogens_come_back_where_there_were_some(pair: tuple[Path, Path]) -> None:
+    bare = read_structure(pair[0])
+    library = load_monomer_library(np.unique(bare.residues.compound).tolist())
+    full = add_hydrogens(bare, library)
+    half = full.without(full.is_hydrogen & (full.residue % 2 == 0))
+    again = run._with_hydrogens_of(half, bare, library)
+    np.testing.assert_array_equal(again.names, half.names)
+    np.testing.assert_allclose(again.positions[~again.is_hydrogen], bare.positions)
+    np.testing.assert_array_equal(run._with_hydrogens_of(full, bare, library).names, full.names)
 
 
 def test_validation_writes_no_model(pair: tuple[Path, Path], tmp_path: Path) -> None:
