@@ -81,7 +81,7 @@ def list_pairs(archive: Archive, *, progress: Progress | None = None) -> list[Pa
         for pdb_id in models:
             links.add(emdb_id, pdb_id, Declarer.EMDB)
     candidates = [pdb_id for pdb_id, kinds in released.items() if not _other_method(kinds)]
-    memory = RememberedLinks(archive.cache, _dates(archive) if archive.cache else {})
+    memory = RememberedLinks(archive.cache, _dates(archive) if archive.cache else {}, str(archive))
     for pdb_id, volumes in _mapped(lambda key: _model_links(archive, key, memory), candidates, "models", archive, progress):
         for emdb_id in volumes:
             links.add(emdb_id, pdb_id, Declarer.PDB)

@@ -1,7 +1,7 @@
 """Links between models and maps that an earlier listing read, so that unchanged models need not be opened again.
 
 The PDB publishes when each entry changed last. What a model's file said is remembered with that date and holds until
-the date changes.
+the date changes. Another archive has another memory: two mirrors may hold different files of one date.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MEMORY_FILE = "model_links.json"
-SCHEMA = 1
+SCHEMA = 2
 
 
 class RememberedLinks:
@@ -29,12 +29,15 @@ class RememberedLinks:
         Where the memory is kept; None remembers nothing.
     dates : Mapping[str, str]
         Date of the last change by PDB id; entries without one aren't remembered.
+    archive : str
+        Address of the archive; what another one stated is forgotten.
     """
 
-    def __init__(self, folder: Path | None, dates: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path | None, dates: Mapping[str, str], archive: str) -> None:
         self._path = folder / MEMORY_FILE if folder is not None and dates else None
         self._dates = dates
-        self._links = _load(self._path) if self._path else {}
+        self._archive = archive
+        self._links = _load(self._path, archive) if self._path else {}
 
     def get(self, pdb_id: str) -> tuple[str, ...] | None:
         """Return the EMDB ids that an unchanged model stated; None if it has to be read."""
@@ -50,18 +53,19 @@ class RememberedLinks:
         """Write the memory; it is replaced as a whole."""
         if self._path is None:
             return
-        content = {"schema": SCHEMA, "links": {key: [date, *ids] for key, (date, ids) in sorted(self._links.items())}}
+        links = {key: [date, *ids] for key, (date, ids) in sorted(self._links.items())}
+        content = {"schema": SCHEMA, "archive": self._archive, "links": links}
         self._path.parent.mkdir(parents=True, exist_ok=True)
         draft = self._path.with_name(f".{self._path.name}.partial")
         draft.write_text(json.dumps(content), encoding="utf-8")
         draft.replace(self._path)
 
 
-def _load(path: Path) -> dict[str, tuple[str, tuple[str, ...]]]:
+def _load(path: Path, archive: str) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Read the memory; a damaged one counts as empty, since everything in it can be read again."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
+        if (content["schema"], content["archive"]) != (SCHEMA, archive):
             return {}
         return {
             normalise_pdb_id(key): (str(date), tuple(normalise_emdb_id(name) for name in names))

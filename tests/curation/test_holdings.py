@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -104,6 +105,9 @@ def test_truncated_holdings(tiny: Any) -> None:
         list_pairs(Archive(tiny.root))
 
 
+FORM = '{"schema": 2, "archive": "ARCHIVE", "links": %s}'
+
+
 def date_entries(tiny: Any, date: str) -> None:
     dates = json.dumps(dict.fromkeys(tiny.models, date)).encode()
     tiny.write(tiny.root / PDB_DATES, gzip.compress(dates))
@@ -120,6 +124,17 @@ def test_unchanged_models_are_not_opened_again(tiny: Any, tmp_path: Path) -> Non
     assert [pair.key for pair in list_pairs(archive)] == ["EMD-0001"]
 
 
+def test_another_archive_with_the_same_dates_is_read_anew(tiny: Any, tmp_path: Path) -> None:
+    tiny.add("9zaa", "0001", link="pdb")
+    date_entries(tiny, "2026-01-07T00:00:00+00:00")
+    assert [pair.key for pair in list_pairs(Archive(tiny.root, tmp_path / "cache"))] == ["9zaa_0001"]
+    mirror = tmp_path / "mirror"
+    shutil.copytree(tiny.root, mirror)
+    tiny.add("9zaa", "0002", link="pdb")
+    shutil.copyfile(tiny.model_file("9zaa"), mirror / tiny.model_file("9zaa").relative_to(tiny.root))
+    assert [pair.key for pair in list_pairs(Archive(mirror, tmp_path / "cache"))] == ["EMD-0001"]
+
+
 def test_broken_models_are_not_remembered(tiny: Any, tmp_path: Path) -> None:
     tiny.add("9zaa", "0001", link="pdb")
     date_entries(tiny, "2026-01-07T00:00:00+00:00")
@@ -132,11 +147,20 @@ def test_broken_models_are_not_remembered(tiny: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"schema": 0, "links": {}}', '{"schema": 1, "links": {"9zaa": []}}', '{"schema": 1, "links": 7}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"schema": 0, "links": {}}',
+        '{"schema": 2, "links": {}}',
+        *(FORM % links for links in ('{"9zaa": []}', "7")),
+    ],
 )
 def test_damaged_memory_counts_as_empty(tiny: Any, tmp_path: Path, text: str) -> None:
     tiny.add("9zaa", "0001", link="pdb")
     date_entries(tiny, "2026-01-07T00:00:00+00:00")
+    text = text.replace("ARCHIVE", str(Archive(tiny.root)))
     tiny.write(tmp_path / "cache" / MEMORY_FILE, text.encode())
     assert [pair.key for pair in list_pairs(Archive(tiny.root, tmp_path / "cache"))] == ["9zaa_0001"]
 
