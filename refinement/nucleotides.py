@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import gemmi
 import numpy as np
 
 from refinement import tables
@@ -44,11 +43,17 @@ def is_nucleotide(structure: Structure) -> NDArray[np.bool_]:
 
 
 def parent_bases(structure: Structure) -> NDArray[np.str_]:
-    """Return A, C, G or U (T counts as U) of each nucleotide, that of its parent where it is modified; "" for all others."""
-    compounds, place = np.unique(structure.residues.compound, return_inverse=True)
-    letters = [gemmi.find_tabulated_residue(name).one_letter_code.upper().replace("T", "U") for name in compounds.tolist()]
-    known = np.array([letter if letter in {"A", "C", "G", "U"} else "" for letter in letters], dtype=np.str_)
-    bases: NDArray[np.str_] = np.where(is_nucleotide(structure), known[place], "")
+    """Return A, C, G or U (T counts as U) of each nucleotide, "" for other residues.
+
+    Modified bases are told by the group that their parent has at the Watson-Crick edge: N6, O6, N4 or O4.
+    """
+    compound = structure.residues.compound
+    bases = np.full(len(compound), "", dtype="<U1")
+    for atom, base in (("O4", "U"), ("N4", "C"), ("O6", "G"), ("N6", "A")):
+        bases[structure.residue[structure.names == atom]] = base
+    for base in "ACGU":
+        bases[np.isin(compound, (base, f"D{base}", "DT" if base == "U" else base))] = base
+    bases[~is_nucleotide(structure)] = ""
     return bases
 
 
