@@ -30,7 +30,9 @@ IONS: dict[str, str] = {
 _HEAVIEST_ION = 83
 
 
-def load_monomer_library(compounds: Iterable[str], user_files: Sequence[Path | str] = ()) -> gemmi.MonLib:
+def load_monomer_library(
+    compounds: Iterable[str], user_files: Sequence[Path | str] = (), *, partial: bool = False
+) -> gemmi.MonLib:
     """Return restraint dictionaries for `compounds`.
 
     For every compound the first source wins: a file of the user, the folder ``$CLIBD_MON`` (CCP4
@@ -43,6 +45,8 @@ def load_monomer_library(compounds: Iterable[str], user_files: Sequence[Path | s
         Compound ids that occur in the model.
     user_files : sequence of Path
         Ligand dictionaries (CIF, also gzip); later files win over earlier ones.
+    partial : bool
+        Leave compounds without a dictionary out instead of raising.
 
     Returns
     -------
@@ -69,7 +73,7 @@ def load_monomer_library(compounds: Iterable[str], user_files: Sequence[Path | s
         if name not in library.monomers and (symbol := _ion_element(name)):
             library.monomers[name] = _ion_compound(name, symbol)
     unknown = [name for name in wanted if name not in library.monomers]
-    if unknown:
+    if unknown and not partial:
         raise unknown_compounds(unknown)
     return library
 

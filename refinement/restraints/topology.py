@@ -6,7 +6,7 @@ the result into arrays whose atom indices are rows of `Structure`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import gemmi
@@ -98,7 +98,7 @@ class Topology:
         return len(self.conformer)
 
 
-def build_topology(structure: Structure, library: gemmi.MonLib) -> Topology:
+def build_topology(structure: Structure, library: gemmi.MonLib, *, partial: bool = False) -> Topology:
     """Return the covalent restraints of a model.
 
     Hydrogens take part as far as the model has them. Peptide links are cis or trans as they are
@@ -112,6 +112,9 @@ def build_topology(structure: Structure, library: gemmi.MonLib) -> Topology:
         The model.
     library : gemmi.MonLib
         From `refinement.restraints.library.load_monomer_library`.
+    partial : bool
+        Compounds without a dictionary, or with another one's atom names, have bonds of kind ``AD_HOC`` and no other
+        restraints, instead of raising: enough for validation, too little for refinement.
 
     Raises
     ------
@@ -120,17 +123,18 @@ def build_topology(structure: Structure, library: gemmi.MonLib) -> Topology:
         ligand aren't in its dictionary, ``topology_failed`` for anything else.
     """
     unknown = sorted(set(structure.residues.compound.tolist()) - set(library.monomers.keys()))
-    if unknown:
+    if unknown and not partial:
         raise unknown_compounds(unknown)
     warnings: list[str] = []
     model = structure.to_gemmi()  # the topology refers to it
     topo = _prepare(model, structure, library, warnings)
     known = gather.bonds(topo, structure)
     unrestrained = _without_bonds(known, structure)
-    _require_match(unrestrained, structure)
+    if not partial:
+        _require_match(unrestrained, structure)
     bonds = _tie_unknown(known, unrestrained, structure)
     bonded = neighbours(len(structure), bonds.atoms)
-    return Topology(
+    topology = Topology(
         bonds=bonds,
         angles=_with_link_angles(gather.angles(topo), bonds, bonded, structure),
         torsions=gather.torsions(topo, structure),
@@ -142,6 +146,25 @@ def build_topology(structure: Structure, library: gemmi.MonLib) -> Topology:
         links=_links(topo, structure),
         unrestrained=unrestrained,
         warnings=tuple(warnings),
+    )
+    return _without_made_up(topology, structure, unknown) if unknown else topology
+
+
+def _without_made_up(topology: Topology, structure: Structure, unknown: list[str]) -> Topology:
+    """Drop what gemmi made up for unknown compounds: targets that are the present values."""
+    made_up = np.isin(structure.residues.compound, unknown)[structure.residue]
+    bonds, planes = topology.bonds, topology.planes
+    loose = made_up[bonds.atoms].any(axis=1)
+    touched = np.zeros(len(planes), dtype=np.bool_)
+    touched[np.repeat(np.arange(len(planes)), np.diff(planes.first))[made_up[planes.atoms]]] = True
+    return replace(
+        topology,
+        bonds=Bonds(bonds.atoms, bonds.target, bonds.sigma, np.where(loose, np.uint8(BondKind.AD_HOC), bonds.kind)),
+        angles=topology.angles.select(~made_up[topology.angles.atoms].any(axis=1)),
+        torsions=topology.torsions.select(~made_up[topology.torsions.atoms].any(axis=1)),
+        chiralities=topology.chiralities.select(~made_up[topology.chiralities.atoms].any(axis=1)),
+        planes=planes.select(~touched),
+        unrestrained=topology.unrestrained | made_up,
     )
 
 

@@ -115,16 +115,19 @@ def validate(
     progress : callable, optional
         Called with what is being done and the fraction that is done.
 
+    Compounds without a dictionary don't count in covalent geometry; ``details["unknown_compounds"]`` names them.
+
     Raises
     ------
     RestraintError
-        If a compound has no dictionary.
+        If a dictionary of the user can't be used, or no topology can be made.
     """
+    compounds = np.unique(structure.residues.compound).tolist()
     if library is None:
-        library = load_monomer_library(np.unique(structure.residues.compound).tolist(), libraries)
+        library = load_monomer_library(compounds, libraries, partial=True)
     table = Validation()
     started = time.perf_counter()
-    topology = build_topology(structure, library)
+    topology = build_topology(structure, library, partial=True)
     table.timings_s["topology"] = round(time.perf_counter() - started, 4)
     contacts = cache(lambda: contact_model(structure, library))
     q_score = cache(lambda: q_scores(structure, density))
@@ -169,6 +172,7 @@ def validate(
     table.residues["b_iso"] = mean_b(structure)
     _add_molprobity_score(table)
     table.details |= describe(structure)
+    table.details["unknown_compounds"] = [name for name in compounds if name not in library.monomers]
     table.details["percentiles"] = percentiles(table.metrics, resolution)
     _explain_missing(table, has_half_maps=len(half_maps) == 2)
     return table
