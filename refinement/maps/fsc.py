@@ -83,14 +83,15 @@ class PairSums:
     ----------
     ab, aa, bb : NDArray[float64], shape (FINE_SHELLS,)
         Real part of a·b*, |a|², |b|².
-    aa_doubled : NDArray[float64], shape (FINE_SHELLS,)
-        |a|² with terms of l > 0 counted twice.
+    aa_doubled, bb_doubled : NDArray[float64], shape (FINE_SHELLS,)
+        |a|² and |b|² with terms of l > 0 counted twice.
     """
 
     ab: NDArray[np.float64]
     aa: NDArray[np.float64]
     bb: NDArray[np.float64]
     aa_doubled: NDArray[np.float64]
+    bb_doubled: NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,10 +168,10 @@ def pair_sums(shells: Shells, a: NDArray[np.complexfloating], b: NDArray[np.comp
     """
     limits = [min((a.shape[i] - 1) // 2, (b.shape[i] - 1) // 2, shells.limits[i]) for i in (0, 1)]
     limits.append(min(a.shape[2] - 1, b.shape[2] - 1, shells.limits[2]))
-    sums = np.zeros((FINE_SHELLS, 4))
+    sums = np.zeros((FINE_SHELLS, 5))
     _accumulate(a, b, np.array(limits), shells.metric, shells.per_unit, sums)
-    ab, aa, bb, aa_flat = np.ascontiguousarray(sums.T)
-    return PairSums(ab, aa, bb, 2.0 * aa - aa_flat)
+    ab, aa, bb, aa_flat, bb_flat = np.ascontiguousarray(sums.T)
+    return PairSums(ab, aa, bb, 2.0 * aa - aa_flat, 2.0 * bb - bb_flat)
 
 
 class Binning:
@@ -254,6 +255,33 @@ def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.convolve(padded, savgol_coeffs(2 * HALF_WINDOW + 1, 2), mode="valid")
 
 
+def randomise_phases(coefficients: NDArray[np.complexfloating], shells: Shells, d: float, seed: int) -> None:
+    """Give all terms finer than d (Å) of a transform from `scipy.fft.rfftn` random phases, in place."""
+    _randomise(coefficients, np.array(shells.limits), shells.metric, 1.0 / d**2, seed)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _randomise(
+    a: NDArray[np.complex64], limits: NDArray[np.int64], metric: NDArray[np.float64], s2_from: float, seed: int
+) -> None:
+    """Replace phases by those of a hash of the index (splitmix64), which is alike for both terms of a Friedel pair."""
+    for h in range(-limits[0], limits[0] + 1):
+        for k in range(-limits[1], limits[1] + 1):
+            flat = metric[0, 0] * h * h + metric[1, 1] * k * k + 2.0 * metric[0, 1] * h * k
+            tilt = 2.0 * (metric[0, 2] * h + metric[1, 2] * k)
+            for m in range(limits[2] + 1):
+                if flat + m * (tilt + metric[2, 2] * m) <= s2_from:
+                    continue
+                sign = -1 if m == 0 and (h < 0 or (h == 0 and k < 0)) else 1
+                bits = np.uint64(((sign * h + 65536) * 131072 + sign * k + 65536) * 131072 + m)
+                bits = bits * np.uint64(0x9E3779B97F4A7C15) + np.uint64(seed) * np.uint64(0xD1B54A32D192ED03)
+                bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+                bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+                phase = 2.0 * math.pi * np.float64((bits ^ (bits >> np.uint64(31))) >> np.uint64(11)) / 2.0**53
+                size = abs(a[h, k, m])
+                a[h, k, m] = complex(size * math.cos(phase), sign * size * math.sin(phase))
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _census(
     limits: NDArray[np.int64], metric: NDArray[np.float64], per_unit: float, shells: int
@@ -283,7 +311,7 @@ def _accumulate(
     per_unit: float,
     sums: NDArray[np.float64],
 ) -> None:
-    """Add Re ab*, |a|², |b|², and |a|² of the plane l = 0, to the shells."""
+    """Add Re ab*, |a|², |b|², and |a|², |b|² of the plane l = 0, to the shells."""
     for h in range(-limits[0], limits[0] + 1):
         for k in range(-limits[1], limits[1] + 1):
             flat = metric[0, 0] * h * h + metric[1, 1] * k * k + 2.0 * metric[0, 1] * h * k
@@ -294,9 +322,10 @@ def _accumulate(
                 row = sums[int((flat + m * (tilt + metric[2, 2] * m)) * per_unit)]
                 ar, ai = np.float64(a[ha, ka, m].real), np.float64(a[ha, ka, m].imag)
                 br, bi = np.float64(b[hb, kb, m].real), np.float64(b[hb, kb, m].imag)
-                power = ar * ar + ai * ai
+                aa, bb = ar * ar + ai * ai, br * br + bi * bi
                 row[0] += ar * br + ai * bi
-                row[1] += power
-                row[2] += br * br + bi * bi
+                row[1] += aa
+                row[2] += bb
                 if m == 0:
-                    row[3] += power
+                    row[3] += aa
+                    row[4] += bb

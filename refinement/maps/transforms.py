@@ -88,7 +88,8 @@ def structure_factors(
     """Return the structure factors of a model in the box of a map, with d ≥ d_limit and somewhat beyond.
 
     All atoms count, with their occupancies. B factors are summed relative to the smallest one, so that the strong
-    and the weak terms keep their digits; the common factor is left to the reader (`StructureFactors.b`).
+    and the weak terms keep their digits; the common factor is left to the reader (`StructureFactors.b`). The scale
+    is arbitrary.
 
     Parameters
     ----------

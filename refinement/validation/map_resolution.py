@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import fft
 
-from refinement.maps.fsc import Binning, FscCurve, PairSums, Shells, fsc_average, pair_sums, shell_curve, shells_of
+from refinement.maps.fsc import (
+    Binning,
+    FscCurve,
+    PairSums,
+    Shells,
+    fsc_average,
+    pair_sums,
+    randomise_phases,
+    shell_curve,
+    shells_of,
+)
 from refinement.maps.soft_mask import soft_mask
 from refinement.maps.transforms import StructureFactors, structure_factors
 
@@ -101,7 +111,7 @@ def map_resolution(structure: Structure, density: Density, resolution: float, ha
     found = _Found({}, {"mask_radius": MASK_RATIO * resolution}, {})
     for suffix, weight in (("", None), ("_masked", mask)):
         observed = _transform(density.values, weight)
-        found.values["d_99" + suffix] = d_99(shells, pair_sums(shells, observed, observed))
+        found.values["d_99" + suffix] = d_99(shells, pair_sums(shells, observed, observed).aa_doubled)
         with_own = found.shown["model" + suffix] = pair_sums(shells, observed, own.values)
         curve = binning.curve(with_own, d_limit=d_limit)
         for key, level in LEVELS.items():
@@ -130,18 +140,23 @@ def _result(found: _Found, shells: Shells, density: Density, *, has_half_maps: b
     return MapResolution(summary, missing, {}, {"fsc": {**curves, "crossings": crossings}}, details)
 
 
-def d_99(shells: Shells, sums: PairSums) -> float | None:
+def d_99(shells: Shells, power: NDArray[np.float64]) -> float | None:
     """Return the resolution (Å) at which the truncated map still correlates to 0.99 with the whole.
 
-    Terms with l = 0 count once and all others twice, as in the reference program.
+    Parameters
+    ----------
+    shells : Shells
+        The fine shells of the box.
+    power : NDArray[float64]
+        Sum of |F|² of each shell; terms with l = 0 count once and all others twice, as in the reference program.
     """
-    total = float(sums.aa_doubled.sum())
+    total = float(power.sum())
     if not total > 0:
         return None
     found = shells.d_min
     for back, step in ((0.0, 0.1), (0.2, 0.01)):
         trials = found - back + step * np.arange(1, int((shells.d_max - found + back) / step) + 2)
-        enough = np.sqrt(shells.coarser_than(sums.aa_doubled, trials) / total) >= ENOUGH
+        enough = np.sqrt(shells.coarser_than(power, trials) / total) >= ENOUGH
         found = float(trials[int(np.argmin(enough))])
     return found
 
@@ -217,10 +232,12 @@ def _add_half_maps(
         curve = curves[suffix] = binning.curve(sums)
         found.values["d_fsc" + suffix] = curve.crossing(0.143)
         found.values["d_fsc_05" + suffix] = curve.crossing(0.5)
-        found.details["d_99_half_maps" + suffix] = [d_99(shells, pair_sums(shells, half, half)) for half in pair]
+        found.details["d_99_half_maps" + suffix] = [d_99(shells, sums.aa_doubled), d_99(shells, sums.bb_doubled)]
     start = curves[""].crossing(RANDOM_BELOW)
     if start is not None:
-        randomised = [_randomised(half, start, shells, seed, mask) for seed, half in enumerate(whole, start=1)]
+        for seed, half in enumerate(whole, start=1):
+            randomise_phases(half, shells, start, seed)
+        randomised = [_transform(fft.irfftn(half, s=mask.shape, overwrite_x=True), mask) for half in whole]
         sums = found.shown["half_maps_randomised"] = pair_sums(shells, randomised[0], randomised[1])
         corrected = corrected_curve(curves["_masked"], binning.curve(sums), start)
         found.details["randomised_from"] = start
@@ -234,20 +251,6 @@ def corrected_curve(masked: FscCurve, randomised: FscCurve, start: float) -> Fsc
     expected = np.interp(1.0 / masked.d, 1.0 / randomised.d, randomised.fsc)
     fsc = np.where(masked.d < start, (masked.fsc - expected) / np.maximum(1.0 - expected, 1e-6), masked.fsc)
     return FscCurve(masked.d, fsc)
-
-
-def _randomised(
-    coefficients: NDArray[np.complex64], start: float, shells: Shells, seed: int, mask: NDArray[np.float32]
-) -> NDArray[np.complex64]:
-    """Return the transform of the masked map with the phases of white noise beyond `start` (Å)."""
-    noise = fft.rfftn(np.random.default_rng(seed).standard_normal(mask.shape, dtype=np.float32), overwrite_x=True)
-    h, k = (np.fft.fftfreq(n, 1.0 / n) for n in mask.shape[:2])
-    m = np.arange(coefficients.shape[2], dtype=float)
-    axes = np.meshgrid(h, k, m, indexing="ij", sparse=True)
-    s2 = sum(shells.metric[i, j] * axes[i] * axes[j] for i in range(3) for j in range(3))
-    noise *= np.abs(coefficients) / np.maximum(np.abs(noise), np.float32(1e-30))
-    mixed = np.where(s2 > 1.0 / start**2, noise, coefficients)
-    return _transform(fft.irfftn(mixed, s=mask.shape, overwrite_x=True), mask)
 
 
 def display_curves(
