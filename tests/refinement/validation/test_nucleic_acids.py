@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +17,7 @@ from refinement.nucleotides import parent_bases, riboses, with_present_names
 from refinement.restraints.library import load_monomer_library
 from refinement.restraints.nucleic_targets import nucleic_targets
 from refinement.restraints.topology import build_topology
-from refinement.structure import ResidueKind, Structure, from_gemmi, read_structure
+from refinement.structure import ResidueKind, Structure, from_gemmi
 from refinement.validation.base_pairs import base_pairs
 from refinement.validation.nucleic_backbone import nucleic_backbone
 from refinement.validation.sugar_pucker import sugar_pucker
@@ -391,162 +390,9 @@ def turned_about(axis: NDArray[np.float64], degrees: float) -> NDArray[np.float6
     return np.cos(angle) * np.eye(3) - np.sin(angle) * cross + (1 - np.cos(angle)) * np.outer(unit, unit)
 
 
-def placed_bases(first: str, second: str, saenger: str, tilt: float = 0.0) -> Structure:
-    """Return two flat bases in one plane, the second laid so that the hydrogen bonds of the class are 2.9 Å long."""
-    library = load_monomer_library([first, second])
-    ideal = {}
-    for compound in (first, second):
-        chemistry = library.monomers[compound]
-        ideal[compound] = {a.id: np.array(a.xyz.tolist()) for a in chemistry.atoms if "'" not in a.id and a.el.name in "CNO"}
-    bonds = [(r["atom1"], r["atom2"]) for r in tables.rows("rna_base_pairs") if r["saenger"] == saenger and r["atoms"] == "heavy"]
-    flats = []
-    for compound in (first, second):
-        own = ideal[compound]
-        ring = np.array([own[name] for name in own if name[0] in "CN" and not name.startswith(("N2", "N4", "N6"))])
-        middle = ring.mean(axis=0)
-        axes = np.linalg.svd(ring - middle)[2]
-        flats.append({name: (place - middle) @ axes.T * (1, 1, 0) for name, place in own.items() if not name.startswith("OP")})
-    a, b = flats
-    best = None
-    for mirror in (1, -1):
-        for turn in np.radians(np.arange(0.0, 360.0, 1.0)):
-            spin = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
-            other = {name: (place * (1, mirror, 1)) @ spin.T for name, place in b.items()}
-            away = sum(a[x] / np.linalg.norm(a[x]) for x, _ in bonds)
-            away /= np.linalg.norm(away)
-            shift = np.mean([a[x] - other[y] for x, y in bonds], axis=0) + 2.9 * away
-            lengths = [np.linalg.norm(a[x] - other[y] - shift) for x, y in bonds]
-            rest = min(np.linalg.norm(p - q - shift) for p in a.values() for q in other.values())
-            worst = max(abs(length - 2.9) for length in lengths) + (10.0 if rest < 2.6 else 0.0)
-            if best is None or worst < best[0]:
-                best = worst, {name: place + shift for name, place in other.items()}
-    assert best is not None
-    assert best[0] < 0.3, "the bases can't be laid like this"
-    pivot = np.mean([best[1][y] for _, y in bonds], axis=0)
-    x, y, _ = pivot - np.mean([a[x] for x, _ in bonds], axis=0)  # the second base leans about the line across the bonds
-    rise = turned_about(np.array([-y, x, 0.0]), tilt)
-    rows, positions = [], []
-    for number, (compound, base) in enumerate(((first, a), (second, best[1]))):
-        for name, place in base.items():
-            rows.append(("A", 1 + 10 * number, compound, name, name[0]))
-            positions.append(place if not number else (place - pivot) @ rise.T + pivot)
-    source = gemmi.Structure()
-    source.add_model(gemmi.Model(1))
-    chain = gemmi.Chain("A")
-    for compound, number in ((first, 1), (second, 11)):
-        residue = gemmi.Residue()
-        residue.name, residue.seqid = compound, gemmi.SeqId(number, " ")
-        for row, place in zip(rows, positions, strict=True):
-            if row[1] == number:
-                site = gemmi.Atom()
-                site.name, site.element, site.pos = row[3], gemmi.Element(row[4]), gemmi.Position(*place)
-                residue.add_atom(site)
-        chain.add_residue(residue)
-    source[0].add_chain(chain)
-    return from_gemmi(source)
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "saenger", "kind"),
-    [
-        ("A", "U", "XX", "Watson-Crick"),
-        ("A", "U", "XXIII", "Hoogsteen"),
-        ("C", "G", "XIX", "Watson-Crick"),
-        ("C", "G", "XXII", "reverse Watson-Crick"),
-        ("G", "U", "XXVIII", "wobble"),
-        ("G", "U", "XXVII", "reverse wobble"),
-        ("A", "A", "I", "other"),
-        ("A", "A", "V", "other"),
-        ("A", "G", "VIII", "other"),
-        ("C", "C", "XIV", "other"),
-        ("U", "U", "XIII", "other"),
-    ],
-)
-def test_classes_are_recognised(first: str, second: str, saenger: str, kind: str) -> None:
-    found = base_pairs(placed_bases(first, second, saenger)).pairs
-    assert [(pair.saenger, pair.kind) for pair in found] == [(saenger, kind)]
-
-
-def test_neighbours_in_sequence_and_steep_bases_do_not_pair() -> None:
-    pair = placed_bases("C", "G", "XIX")
-    adjacent = replace(pair, residues=replace(pair.residues, number=np.array([1, 2], dtype=np.int32)))
-    assert not base_pairs(adjacent).pairs
-    assert not base_pairs(placed_bases("C", "G", "XIX", tilt=60.0)).pairs
-    far = pair.moved(pair.positions + (pair.residue == 1)[:, None] * (pair.positions[-1] - pair.positions[0]) * 0.3)
-    assert not base_pairs(far).pairs
-
-
-def stacked(rise: float, tilt: float = 0.0, slide: float = 0.0) -> Structure:
-    pair = placed_bases("A", "A", "I")
-    own = pair.positions[pair.residue == 0]
-    turn = turned_about(np.array([1.0, 0.0, 0.0]), tilt)
-    return pair.moved(np.concatenate([own, own @ turn.T + [slide, 0.0, rise]]))
-
-
-@pytest.mark.parametrize(
-    ("rise", "tilt", "slide", "stack"),
-    [(3.4, 0, 0, True), (5.4, 0, 0, True), (5.6, 0, 0, False), (3.4, 28, 0, True), (3.4, 32, 0, False),
-     (3.4, 0, 3.4 * np.tan(np.radians(39)), True), (3.4, 0, 3.4 * np.tan(np.radians(41)), False)],
-)  # fmt: skip
-def test_stacking_limits(rise: float, tilt: float, slide: float, stack: bool) -> None:
-    found = base_pairs(stacked(rise, tilt, slide)).stacks
-    assert bool(found) == stack
-    if stack:
-        assert found[0].tilt == pytest.approx(tilt, abs=1e-4)
-        if not tilt:
-            assert found[0].offset == pytest.approx(np.degrees(np.arctan2(slide, rise)), abs=1e-4)
-
-
 def test_a_pair_in_two_conformers_is_listed_once(hairpin: Structure) -> None:
     both = split(hairpin, 3, {"N1", "N6", "C6", "C2", "N3", "C4", "C5"})
     assert len(base_pairs(both).pairs) == 4
     assert base_pairs(both).columns["base_pairs"][2] == 1
     assert len(base_pairs(without(hairpin, 3, "N6")).pairs) == 3
     assert len(base_pairs(without(hairpin, 3, "N9", "C8", "N7", "C4", "C5", "C2")).pairs) == 3
-
-
-# ------------------------------------------------------------------------------------------------ real data
-
-
-@pytest.mark.shared
-def test_ires_agrees_with_another_program(shared: Path) -> None:
-    """Counts are those of cctbx 2025.11 for 4UPY."""
-    structure = read_structure(shared / "odd_models" / "4UPY.pdb.gz")
-    puckers, found = sugar_pucker(structure), suites(structure)
-    assert (len(puckers.outlier), int(puckers.outlier.sum())) == (337, 40)
-    assert (int(puckers.riboses.c2_endo.sum()), int((puckers.outlier & puckers.riboses.c2_endo).sum())) == (46, 15)
-    assert (len(found.residue), int(found.outlier.sum())) == (337, 156)
-    assert found.mean_suiteness == pytest.approx(0.2063522, abs=1e-7)
-    names, counts = np.unique(found.found.name, return_counts=True)
-    frequent = {"!!": 156, "1a": 104, "1c": 22, "1f": 8, "1b": 6, "1m": 5, "1t": 4, "__": 3, "1[": 3, "1g": 3}
-    assert {name: count for name, count in zip(names.tolist(), counts.tolist(), strict=True) if count > 2} == frequent
-    nucleotides = structure.without((structure.residues.kind != ResidueKind.NUCLEIC)[structure.residue])
-    topology = build_topology(nucleotides, load_monomer_library(["A", "C", "G", "U"]))
-    backbone = nucleic_backbone(nucleotides, topology)
-    assert (len(backbone.bonds), int((np.abs(backbone.bond_z) >= 4).sum())) == (4709, 17)
-    assert (len(backbone.angles), int((np.abs(backbone.angle_z) >= 4).sum())) == (7394, 331)
-    pairs = base_pairs(structure)
-    symmetric = {"I", "II", "III", "IV", "XII", "XIII", "XIV"}  # the other program needs two bonds and knows one of these
-    assert sum(pair.saenger not in symmetric for pair in pairs.pairs) == 96
-
-
-@pytest.mark.shared
-def test_ribosome_agrees_with_another_program_and_is_fast(shared: Path) -> None:
-    structure = read_structure(shared / "odd_models" / "mmcif_6zu5.cif.gz")
-    puckers, found = sugar_pucker(structure), suites(structure)
-    assert (len(puckers.outlier), int(puckers.outlier.sum())) == (3910, 35)
-    assert (len(found.residue), int(found.outlier.sum())) == (3910, 755)
-    assert found.mean_suiteness == pytest.approx(0.47465078, abs=1e-7)
-    pairs = base_pairs(structure)
-    kinds = pairs.details["base_pairs"]["by_kind"]  # type: ignore[index]
-    assert (kinds["Watson-Crick"], kinds["wobble"]) == (1003, 85)
-    assert np.nansum(pairs.columns["base_pairs"]) == 2 * len(pairs.pairs)
-
-
-@pytest.mark.shared
-def test_dna_duplex(shared: Path) -> None:
-    structure = read_structure(shared / "odd_models" / "pdb7pbl.pdb.gz")
-    assert sugar_pucker(structure).reasons == {"na_pucker_outliers": "not_applicable"}
-    found = base_pairs(structure)
-    assert [pair.kind for pair in found.pairs] == ["Watson-Crick"] * 12
-    assert len(found.stacks) == 28
