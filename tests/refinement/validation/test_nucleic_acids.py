@@ -6,7 +6,6 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import gemmi
 import numpy as np
 import pytest
 
@@ -26,6 +25,7 @@ from refinement.validation.suites import ANGLES, INCOMPLETE, OUTLIER, name_suite
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import gemmi
     from numpy.typing import NDArray
 
     from refinement.restraints.arrays import Angles, Bonds
