@@ -6,10 +6,12 @@ File names and the shape of table_one.json are promises of the project.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import json
 import math
+import os
 import shutil
 import tempfile
 import time
@@ -66,8 +68,7 @@ def output_folder(target: Path) -> Iterator[Path]:
     try:
         yield work
         target.mkdir(exist_ok=True)
-        for path in sorted(work.iterdir()):
-            path.replace(target / path.name)
+        _move_all(work, target)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         for folder in missing:  # only folders that this run made and that are still empty
@@ -75,6 +76,16 @@ def output_folder(target: Path) -> Iterator[Path]:
                 folder.rmdir()
         raise
     shutil.rmtree(work, ignore_errors=True)
+
+
+def _move_all(source: Path, target: Path) -> None:
+    """Move all files of a folder into another; none if one of them would have to replace a folder."""
+    files = sorted(source.iterdir())
+    for place in (target / path.name for path in files):
+        if place.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))
+    for path in files:
+        path.replace(target / path.name)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

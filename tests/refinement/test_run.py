@@ -247,3 +247,19 @@ def test_a_full_disk_leaves_nothing_half_written(existing: bool, tmp_path: Path)
         write()
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
     assert left == ({"a", "a/b", "a/b/kept.txt"} if existing else set())
+
+
+def test_a_folder_in_the_way_is_named_and_nothing_is_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    (target / "second.txt").mkdir(parents=True)
+    (target / "first.txt").write_text("old")
+
+    def write() -> None:
+        with output_folder(target) as folder:
+            (folder / "first.txt").write_text("new")
+            (folder / "second.txt").write_text("new")
+
+    with pytest.raises(IsADirectoryError, match=r"out/second\.txt"):
+        write()
+    assert (target / "first.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
