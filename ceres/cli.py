@@ -129,6 +129,7 @@ def _add_refine(commands: Any) -> None:
     command = commands.add_parser("refine", help="refine a model against a map and validate it before and after")
     _add_inputs(command)
     _add_engine(command)
+    command.add_argument("--dock", action="store_true", help="accept a model outside the map and search for its place")
     command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     _finish(command, _refine)
 
@@ -226,6 +227,7 @@ def _refine(options: argparse.Namespace, terminal: Terminal) -> int:
             protocol=options.protocol,
             threads=threads,
             seed=options.seed,
+            dock=options.dock,
             output=options.output,
             progress=progress,
         )

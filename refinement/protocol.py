@@ -16,6 +16,7 @@ from refinement.maps.boxing import box_around
 from refinement.maps.interpolation import prepare
 from refinement.minimise import minimise
 from refinement.moves.adp import fit_group_b
+from refinement.moves.placement import place
 from refinement.restraints.cbeta import cbeta_restraints
 from refinement.restraints.contact_types import contact_types
 from refinement.restraints.hydrogens import Hydrogenated, hydrogenate
@@ -151,6 +152,9 @@ def refine(
     """
     progress("restraints", 0.0)
     bare = structure.without(structure.is_hydrogen) if structure.is_hydrogen.any() else structure
+    available = threads or os.cpu_count() or 1
+    placed = place(bare, density, resolution=resolution, settings=settings, threads=available, log=log, progress=progress)
+    bare = placed.structure
     box = box_around(density, bare.positions, settings.cushion)
     problem = _Problem(
         topology=build_topology(bare, library),
@@ -159,7 +163,7 @@ def refine(
         interpolated=prepare(box),
         resolution=resolution,
         settings=settings,
-        threads=threads or os.cpu_count() or 1,
+        threads=available,
     )
     for warning in problem.topology.warnings:
         log.add("restraints", warning)
@@ -167,7 +171,7 @@ def refine(
     _log_state(log, initial)
     states, weight = _macro_cycles(initial, problem, log, progress)
     final, record = _choose(initial, states, problem, log, progress)
-    record |= {"map_weight": weight, "cycles": [_row(state) for state in states]}
+    record |= {"placement": placed.record, "map_weight": weight, "cycles": [_row(state) for state in states]}
     return Refined(final, record)
 
 

@@ -130,6 +130,7 @@ def refine_files(
     protocol: str = "default",
     threads: int | None = None,
     seed: int = 0,
+    dock: bool = False,
     output: Path,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -143,6 +144,8 @@ def refine_files(
         Threads to use; the result doesn't depend on it. None uses all processors.
     seed : int
         Recorded; the protocols of this version draw no random numbers.
+    dock : bool
+        Accept a model that lies outside the map: it is searched for in the map like any that doesn't fit.
 
     Returns
     -------
@@ -157,7 +160,7 @@ def refine_files(
     report = progress or _silent
     settings = settings_for(protocol)
     log, started = RunLog(), time.perf_counter()
-    inputs = _read(model, density_path, resolution, half_maps, libraries, log, report)
+    inputs = _read(model, density_path, resolution, half_maps, libraries, log, report, outside=dock)
     initial = _validated(inputs, inputs.structure, resolution, contour, "validate", report)
     refine_started = time.perf_counter()
     refined_model = refine(
@@ -212,8 +215,10 @@ def _read(
     libraries: Sequence[Path],
     log: RunLog,
     report: Progress,
+    *,
+    outside: bool = False,
 ) -> _Inputs:
-    """Read and check all inputs."""
+    """Read and check all inputs; `outside` allows a model that isn't in the map."""
     _require_resolution(resolution)
     if len(half_maps) not in (0, 2):
         message = f"{len(half_maps)} half-map was given."
@@ -225,7 +230,8 @@ def _read(
     halves = [read_map(path) for path in half_maps]
     for path, half in zip(half_maps, halves, strict=True):
         _require_same_grid(Path(path), half, density)
-    _require_inside(structure, density, Path(model), Path(density_path), log)
+    if not outside:
+        _require_inside(structure, density, Path(model), Path(density_path), log)
     report("read", "restraint dictionaries", 0.9)
     library = load_monomer_library(np.unique(structure.residues.compound).tolist(), libraries)
     files = {"model": Path(model), "map": Path(density_path)}
@@ -265,7 +271,9 @@ def _require_inside(structure: Structure, density: Density, model: Path, density
             f"{model.name} lies outside {density_path.name}: {100 * inside:.0f} % of its atoms are inside the box. "
             f"The model is centred at ({centre}) Å, the box begins at ({box}) Å."
         )
-        raise ModelError("model_outside_map", message, "Check that model and map belong together and share one frame.")
+        raise ModelError(
+            "model_outside_map", message, "Check that model and map belong together and share one frame, or have it docked."
+        )
     if inside < 1.0:
         count = round((1.0 - inside) * len(structure))
         log.add("outside", f"{count} atoms lie outside the map and feel no density.", atoms=count)

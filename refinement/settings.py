@@ -55,6 +55,18 @@ class Settings(BaseModel):
     adp_smoothness: float = Field(
         0.03, ge=0, description="Strength of the smoothness of B between neighbouring groups; 0.3 holds B back, see docs."
     )
+    place_below: float = Field(
+        0.7, ge=-1, le=1, description="CC_mask; models that fit worse are moved as rigid bodies; a shift by 2 Å costs 0.2 to 0.8."
+    )
+    dock_below: float = Field(
+        0.45,
+        ge=-1,
+        le=1,
+        description="CC_mask; worse than this after rigid motions a search follows; wrong places reach 0.13 at 3 Å, 0.33 at 4.5.",
+    )
+    placement_gain: float = Field(
+        0.02, ge=0, description="CC_mask must rise by more than this, or the model stays where it was; refinement does the rest."
+    )
     cushion: float = Field(6.0, gt=0, description="Å; the map is cut around the model with this margin.")
 
     def digest(self) -> str:

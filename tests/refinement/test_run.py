@@ -144,6 +144,24 @@ def test_hydrogens_come_back_where_there_were_some(pair: tuple[Path, Path]) -> N
     np.testing.assert_array_equal(run._with_hydrogens_of(full, bare, library).names, full.names)
 
 
+def test_a_model_outside_the_map_is_docked_on_request(
+    pair: tuple[Path, Path], refined: tuple[Path, dict], tmp_path: Path
+) -> None:
+    moved = read_structure(pair[0])
+    away = (moved.positions - moved.positions.mean(axis=0)) @ np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    moved.moved(away + 900.0).to_gemmi().make_mmcif_document().write_file(str(tmp_path / "away.cif"))
+    table = run.refine_files(
+        tmp_path / "away.cif", pair[1], resolution=3.0, protocol="quick", dock=True, output=tmp_path / "docked"
+    )
+    assert table["refined"]["cc_mask"] == pytest.approx(refined[1]["refined"]["cc_mask"], abs=0.01)
+    placement = table["refinement"]["placement"]
+    assert placement["cc_initial"] == 0.0
+    assert placement["cc_final"] > 0.8
+    assert [step["move"] for step in placement["steps"] if step["kept"]] == ["docking"]
+    assert "Docking: turned by" in (tmp_path / "docked" / "log.txt").read_text()
+    assert read_map(pair[1]).contains(read_structure(tmp_path / "docked" / "refined.cif.gz").positions).all()
+
+
 def test_validation_writes_no_model(pair: tuple[Path, Path], tmp_path: Path) -> None:
     table = run.validate_files(*pair, resolution=3.0, output=tmp_path / "v")
     assert "refined" not in table
