@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 STRONGER = 1.6
 """Factor on a restraint after a cycle in which it was too weak to prevent harm."""
 MAX_FACTOR = 20.0
+COINCIDENT, SEPARATION = 0.05, 0.2
+"""Å; bonded atoms closer than the first are moved apart by the second."""
 SETTLED = 0.003
 """Å; when a whole cycle moves the atoms less than this (rms) further cycles are idle."""
 
@@ -165,25 +167,26 @@ def refine(
         log.add("restraints", warning)
     initial = _state("deposited", bare, problem)
     _log_state(log, initial)
-    states, weight = _macro_cycles(initial, problem, log, progress)
+    states, weight = _macro_cycles(initial, _separated(initial, problem, log), problem, log, progress)
     final, record = _choose(initial, states, problem, log, progress)
     record |= {"map_weight": weight, "cycles": [_row(state) for state in states]}
     return Refined(final, record)
 
 
 def _macro_cycles(
-    initial: State, problem: _Problem, log: RunLog, progress: Callable[[str, float], None]
+    initial: State, state: State, problem: _Problem, log: RunLog, progress: Callable[[str, float], None]
 ) -> tuple[list[State], float]:
-    """Run the cycles; returns the state after each, and the map weight."""
-    settings, strengths = problem.settings, Strengths()
-    state, states, weight = initial, [], 0.0
+    """Run the cycles from `state`, judged by `initial`; returns the state after each, and the map weight."""
+    settings, strengths, first = problem.settings, Strengths(), state
+    states: list[State] = []
+    weight = 0.0
     for cycle in range(1, settings.cycles + 1):
         started = time.perf_counter()
         progress(f"macro-cycle {cycle} of {settings.cycles}", (cycle - 1) / (settings.cycles + 1))
         start = state.structure.positions
         if cycle == 1:
             weight = map_weight(
-                lambda trial: _target(initial, problem, trial, strengths), initial.structure, problem.topology, settings
+                lambda trial: _target(first, problem, trial, strengths), first.structure, problem.topology, settings
             )
             log.add("weight", f"Map weight {weight:.2f}.", weight=weight)
         target = _target(state, problem, weight, strengths)
@@ -206,6 +209,23 @@ def _macro_cycles(
             log.add("settled", f"Cycle {cycle} moved atoms by {moved:.4f} Å: the model has settled.")
             break
     return states, weight
+
+
+def _separated(initial: State, problem: _Problem, log: RunLog) -> State:
+    """Move bonded atoms that lie on each other apart: angles and torsions at a bond without length are undefined.
+
+    Left as they are, such atoms feel no force, and any step away from there costs energy.
+    """
+    pairs, positions = problem.topology.bonds.atoms, initial.structure.positions
+    length = np.linalg.norm(positions[pairs[:, 0]] - positions[pairs[:, 1]], axis=1)
+    moving = np.unique(pairs[length < COINCIDENT, 1])
+    if not len(moving):
+        return initial
+    direction = np.random.default_rng(0).normal(size=(len(moving), 3))
+    positions = positions.copy()
+    positions[moving] += SEPARATION * direction / np.linalg.norm(direction, axis=1)[:, None]
+    log.add("separated", f"{len(moving)} atoms lay on atoms that they are bonded to and were moved away.", atoms=len(moving))
+    return _state("separated", initial.structure.moved(positions), problem)
 
 
 def _target(state: State, problem: _Problem, weight: float, strengths: Strengths) -> Target:

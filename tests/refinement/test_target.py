@@ -129,6 +129,26 @@ def test_refinement_brings_a_shaken_model_back(hairpin: Structure, density: Dens
     assert seen == sorted(seen)
 
 
+def test_an_atom_on_top_of_another_does_not_stop_the_refinement(hairpin: Structure, density: Density) -> None:
+    positions = shaken(hairpin, 0.1).positions
+    row = int(np.flatnonzero((hairpin.names == "CA") & (hairpin.residue == 5))[0])
+    positions[row] = positions[np.flatnonzero((hairpin.names == "N") & (hairpin.residue == 5))[0]]
+    log = RunLog()
+    result = refine(
+        hairpin.moved(positions),
+        density,
+        resolution=3.0,
+        library=load_monomer_library(np.unique(hairpin.residues.compound).tolist()),
+        settings=Settings(cycles=2, iterations=60, adp_evaluations=2),
+        threads=1,
+        log=log,
+        progress=lambda _doing, _fraction: None,
+    )
+    assert result.record["kept"].startswith("cycle")
+    assert result.record["cycles"][-1]["bonds_rmsd"] < 0.015
+    assert any("1 atoms lay on atoms" in row["sentence"] for row in log._rows)
+
+
 def test_a_perfect_model_is_not_made_worse(hairpin: Structure, density: Density) -> None:
     library = load_monomer_library(np.unique(hairpin.residues.compound).tolist())
     result = refine(
