@@ -25,6 +25,7 @@ from refinement.restraints.rotamers import rotamer_restraints, rotamer_targets
 from refinement.restraints.topology import build_topology
 from refinement.score import Geometry, fit_harm, harm, measure_geometry
 from refinement.target import Target, covalent_terms
+from refinement.validation.clashscore import clashscore
 from refinement.validation.ramachandran import FAVORED, ramachandran
 from refinement.weight import map_weight
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from refinement.settings import Settings
     from refinement.structure import Structure
 
+DEPOSITED = "deposited"
+"""Label of the state that came in."""
 STRONGER = 1.6
 """Factor on a restraint after a cycle in which it was too weak to prevent harm."""
 MAX_FACTOR = 20.0
@@ -165,12 +168,21 @@ def refine(
     )
     for warning in problem.topology.warnings:
         log.add("restraints", warning)
-    initial = _state("deposited", bare, problem)
+    initial = _judged_as_given(_state(DEPOSITED, bare, problem), structure, problem)
     _log_state(log, initial)
     states, weight = _macro_cycles(initial, _separated(initial, problem, log), problem, log, progress)
     final, record = _choose(initial, states, problem, log, progress)
     record |= {"map_weight": weight, "cycles": [_row(state) for state in states]}
     return Refined(final, record)
+
+
+def _judged_as_given(initial: State, given: Structure, problem: _Problem) -> State:
+    """Return the deposited state with the clashscore of its own hydrogens where that is better than with new ones."""
+    own = clashscore(given, problem.library).summary["clashscore"] if given.is_hydrogen.any() else None
+    built = initial.geometry.clashscore
+    if own is None or built is None or own >= built:
+        return initial
+    return replace(initial, geometry=replace(initial.geometry, clashscore=own))
 
 
 def _macro_cycles(

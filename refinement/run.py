@@ -9,19 +9,20 @@ import math
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from refinement import __version__
 from refinement.errors import InputError, MapError, ModelError
 from refinement.maps.boxing import box_around
 from refinement.maps.density import read_map, write_map
 from refinement.output import RunLog, output_folder, sha256, write_json, write_refined_model, write_residues
-from refinement.protocol import refine
+from refinement.protocol import DEPOSITED, refine
 from refinement.restraints.hydrogens import add_hydrogens
 from refinement.restraints.library import load_monomer_library
 from refinement.settings import settings_for
@@ -173,7 +174,12 @@ def refine_files(
     refine_seconds = time.perf_counter() - refine_started
     final_model = refined_model.structure
     if inputs.structure.is_hydrogen.any():
-        final_model = _with_hydrogens_of(inputs.structure, final_model, inputs.library)
+        unmoved = refined_model.record["kept"] == DEPOSITED
+        final_model = (
+            _with_b_of(inputs.structure, final_model)
+            if unmoved
+            else _with_hydrogens_of(inputs.structure, final_model, inputs.library)
+        )
     refined = _validated(inputs, final_model, resolution, contour, "validate", report)
     _add_changes(inputs.structure, refined_model.structure, refined)
     table = _table_one(
@@ -293,6 +299,19 @@ def _with_hydrogens_of(initial: Structure, refined: Structure, library: gemmi.Mo
     had = (np.bincount(initial.residue[initial.is_hydrogen], minlength=count) > 0)[bare]
     unwanted = full.is_hydrogen & ~had[full.residue]
     return full.without(unwanted) if unwanted.any() else full
+
+
+def _with_b_of(initial: Structure, refined: Structure) -> Structure:
+    """Give an unmoved model, its own hydrogens included, the B factors of its refined non-hydrogen atoms.
+
+    A hydrogen takes that of the nearest such atom.
+    """
+    b_iso = initial.b_iso.copy()
+    heavy = ~initial.is_hydrogen
+    b_iso[heavy] = refined.b_iso
+    _, nearest = cKDTree(refined.positions).query(initial.positions[~heavy])
+    b_iso[~heavy] = refined.b_iso[nearest]
+    return replace(initial, b_iso=b_iso)
 
 
 def _add_changes(initial: Structure, refined: Structure, table: Validation) -> None:
