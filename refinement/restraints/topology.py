@@ -170,8 +170,7 @@ def _without_made_up(topology: Topology, structure: Structure, unknown: list[str
 
 def _free_of(atoms: NDArray[np.bool_], rows: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Return which restraints (rows of atom indices) touch none of the atoms of a mask."""
-    free: NDArray[np.bool_] = ~atoms[rows].any(axis=1)
-    return free
+    return np.logical_not(np.any(atoms[rows], axis=1))
 
 
 def _prepare(model: gemmi.Structure, structure: Structure, library: gemmi.MonLib, warnings: list[str]) -> gemmi.Topo:
