@@ -28,10 +28,10 @@ from refinement.restraints.library import load_monomer_library
 from refinement.settings import settings_for
 from refinement.structure import read_structure
 from refinement.validation.changes import compare
-from refinement.validation.percentiles import percentiles, read_reference
+from refinement.validation.percentiles import read_reference
 from refinement.validation.registry import BY_KEY, MASKED_TWINS
 from refinement.validation.rotamers import rotamers
-from refinement.validation.table_one import Validation, validate
+from refinement.validation.table_one import Validation, rank, validate
 
 if TYPE_CHECKING:
     import gemmi
@@ -107,7 +107,7 @@ def validate_files(
     distributions = [read_reference(Path(path)) for path in references]
     inputs = _read(model, density_path, resolution, half_maps, libraries, log, report)
     initial = _validated(inputs, inputs.structure, resolution, contour, "validate", report)
-    initial.details["percentiles"] = percentiles(initial.metrics, resolution, distributions)
+    rank(initial, distributions)
     table = _table_one(inputs, {"initial": initial}, {"resolution": resolution, "contour": contour}, started)
     log.add("done", f"Validated in {time.perf_counter() - started:.1f} s.")
     report("write", "results", 0.0)

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from refinement.maps.density import Density
     from refinement.structure import Structure
+    from refinement.validation.percentiles import Reference
 
 
 @dataclass(slots=True)
@@ -173,9 +174,15 @@ def validate(
     _add_molprobity_score(table)
     table.details |= describe(structure)
     table.details["unknown_compounds"] = [name for name in compounds if name not in library.monomers]
-    table.details["percentiles"] = percentiles(table.metrics, resolution)
+    rank(table)
     _explain_missing(table, has_half_maps=len(half_maps) == 2)
     return table
+
+
+def rank(table: Validation, references: Sequence[Reference] = ()) -> None:
+    """Put the percentiles of the metrics, and of the mean SMOC, into the details; given references come first."""
+    values = {**table.metrics, "smoc": table.details.get("smoc", {}).get("mean")}
+    table.details["percentiles"] = percentiles(values, float(table.metrics["resolution"] or 0.0), references)
 
 
 def mean_b(structure: Structure) -> NDArray[np.float32]:
