@@ -8,13 +8,14 @@ the difference is weighted by S/(S + N) and brought to unit variance of the sign
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import maximum_filter
 
 from refinement.maps.fourier import reciprocal_metric
+from refinement.maps.interpolation import trilinear
 from refinement.maps.masks import molecular_mask
 from refinement.maps.soft_mask import soft_mask
 from refinement.maps.transforms import forward, inverse, limits_of, limits_within, signed, structure_factors
@@ -33,6 +34,10 @@ TERMS_PER_SHELL = 500
 """Resolution shells are as many as hold this many terms on average."""
 PEAK = 4.0
 """Peaks are listed beyond this many standard deviations."""
+NEGATIVE = -3.0
+"""Standard deviations; atoms with less than this lie where the map has no place for them."""
+LISTED = 50
+"""So many peaks and holes are listed, strongest first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +57,41 @@ class DifferenceMap:
     density: Density
     positions: NDArray[np.float64]
     heights: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unexplained:
+    """Result for Table 1.
+
+    Attributes
+    ----------
+    columns : dict[str, NDArray[float32]]
+        ``negative_difference``: share of each residue's atoms, hydrogens aside, with less than `NEGATIVE`.
+    details : dict[str, list]
+        ``difference_peaks``: position (Å) and height of the strongest peaks and holes.
+    """
+
+    columns: dict[str, NDArray[np.float32]]
+    details: dict[str, list[dict[str, float]]]
+    summary: dict[str, float | None] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def unexplained(structure: Structure, density: Density, resolution: float, half_maps: Sequence[Density] = ()) -> Unexplained:
+    """Return what the difference map says of the residues, and its peaks; arguments as for `difference_map`."""
+    difference = difference_map(structure, density, resolution, half_maps)
+    heavy = ~structure.is_hydrogen
+    low = trilinear(difference.density, structure.positions[heavy]) < NEGATIVE
+    size = len(structure.residues)
+    count = np.bincount(structure.residue[heavy], minlength=size)
+    found = np.bincount(structure.residue[heavy], weights=low, minlength=size)
+    share = np.full(size, np.nan, dtype=np.float32)
+    np.divide(found, count, out=share, where=count > 0, casting="same_kind")
+    peaks = [
+        {"x": x, "y": y, "z": z, "height": height}
+        for (x, y, z), height in zip(difference.positions[:LISTED].tolist(), difference.heights[:LISTED].tolist(), strict=True)
+    ]
+    return Unexplained({"negative_difference": share}, {"difference_peaks": peaks})
 
 
 def difference_map(structure: Structure, density: Density, resolution: float, half_maps: Sequence[Density] = ()) -> DifferenceMap:

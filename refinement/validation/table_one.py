@@ -18,6 +18,7 @@ from refinement.validation.cbeta import cbeta_deviations
 from refinement.validation.clashscore import clashscore, contact_model
 from refinement.validation.correlation import correlations
 from refinement.validation.descriptive import describe
+from refinement.validation.difference_map import unexplained
 from refinement.validation.emringer import emringer
 from refinement.validation.expected_q import q_against_expected
 from refinement.validation.geometry import covalent_geometry
@@ -153,6 +154,7 @@ def validate(
         ("expected Q-score", lambda: q_against_expected(structure, q_score().atoms, resolution)),
         ("EMRinger", lambda: emringer(structure, density)),
         ("SMOC", lambda: smoc(structure, density, resolution)),
+        ("difference map", lambda: unexplained(structure, density, resolution, half_maps)),
         ("ligands", lambda: ligands(structure, topology, table.residues, resolution=resolution)),
         ("waters", lambda: waters(structure, density, contacts(), resolution=resolution, q_score=table.residues["q_score_06"])),
         ("resolution", lambda: map_resolution(structure, density, resolution, half_maps)),

@@ -11,7 +11,7 @@ import pytest
 
 from refinement.maps.density import Density
 from refinement.maps.scattering import model_map
-from refinement.validation.difference_map import difference_map
+from refinement.validation.difference_map import difference_map, unexplained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,3 +80,15 @@ def test_scale_of_the_map_does_not_matter(model: Structure, density: Density) ->
     first = difference_map(incomplete, density, RESOLUTION)
     second = difference_map(incomplete, replace(density, values=np.float32(37.0) * density.values), RESOLUTION)
     np.testing.assert_allclose(second.density.values, first.density.values, atol=2e-3)
+
+
+def test_residues_without_density_are_told_apart(model: Structure, density: Density) -> None:
+    other = model.without(np.arange(len(model)) == MISSING)
+    empty = replace(density, values=model_map(other, density, 2.0))
+    found = unexplained(model, empty, RESOLUTION)
+    share = found.columns["negative_difference"]
+    assert share[MISSING] == 1.0
+    assert np.delete(share, MISSING).max() == 0.0
+    strongest = found.details["difference_peaks"][0]
+    assert strongest["height"] < -5.0
+    assert len(found.details["difference_peaks"]) <= 50
