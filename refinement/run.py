@@ -21,6 +21,7 @@ from refinement import __version__
 from refinement.errors import InputError, MapError, ModelError
 from refinement.maps.boxing import box_around
 from refinement.maps.density import read_map, write_map
+from refinement.moves.naming import with_standard_names
 from refinement.output import RunLog, output_folder, sha256, write_json, write_refined_model, write_residues
 from refinement.protocol import DEPOSITED, refine
 from refinement.restraints.hydrogens import add_hydrogens
@@ -316,7 +317,7 @@ def _with_b_of(initial: Structure, refined: Structure) -> Structure:
 
 def _add_changes(initial: Structure, refined: Structure, table: Validation) -> None:
     """Add the counts of changes to the refined model's table; both models without hydrogens."""
-    bare = initial.without(initial.is_hydrogen) if initial.is_hydrogen.any() else initial
+    bare = with_standard_names(initial.without(initial.is_hydrogen) if initial.is_hydrogen.any() else initial)
     changes = compare(bare, refined, initial_rotamers=rotamers(bare).names(), refined_rotamers=rotamers(refined).names())
     for key, value in changes.summary.items():
         table.metrics[key] = value
