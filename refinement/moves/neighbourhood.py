@@ -65,8 +65,8 @@ class Neighbourhood:
         turning = np.zeros(len(target.model.structure), dtype=np.bool_)
         turning[heavy[moving]] = True
         frames = target.model.riding
-        riders = np.asarray((frames.frame >= 0) & turning[np.maximum(frames.frame, 0)]).any(axis=1)
-        self._riding = _riders(frames, riders)
+        riders = ((frames.frame >= 0) & turning[np.maximum(frames.frame, 0)]).any(axis=1)
+        self._riding = _riders(frames, np.flatnonzero(riders))
         turning[self._riding.hydrogen] = True
         self._full = target.full_positions(positions)
         self._turning, self._moved = turning, heavy[moving]
@@ -133,14 +133,14 @@ def _touching(term: Term, active: Flags) -> Term:
     return replace(term, **{item.name: getattr(term, item.name)[mask] for item in fields(term)})
 
 
-def _riders(frames: Riding, mask: Flags) -> Riding:
+def _riders(frames: Riding, rows: NDArray[np.intp]) -> Riding:
     """Return the frames of some hydrogens, without their rotors."""
     return replace(
         frames,
-        hydrogen=frames.hydrogen[mask],
-        frame=frames.frame[mask],
-        shape=frames.shape[mask],
-        coefficients=frames.coefficients[mask],
-        length=frames.length[mask],
-        rotor=frames.rotor[mask],
+        hydrogen=frames.hydrogen[rows],
+        frame=frames.frame[rows],
+        shape=frames.shape[rows],
+        coefficients=frames.coefficients[rows],
+        length=frames.length[rows],
+        rotor=frames.rotor[rows],
     )
