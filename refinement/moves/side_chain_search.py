@@ -33,6 +33,8 @@ POLISH_ROUNDS = 4
 """Steps of the polish in degrees, and how often at most each goes round all χ."""
 SLACK = 8.0
 """Candidates that would need more than this from hydrogen bonds aren't looked at further."""
+POLISHABLE = 0.3
+"""Nor those that are worse than the best one by more than this part of its energy: polishing doesn't gain so much."""
 WIDE, TINY = 1e30, 1e-9
 
 
@@ -142,16 +144,18 @@ def _best_of(
     best, energies = np.empty((KEPT, 4)), np.empty(KEPT)
     for k in range(KEPT):
         energies[k] = WIDE
+    hopeless = WIDE
     for c in range(tables.first[compound], tables.first[compound + 1]):
         turn(chains, s, n_chi, base, tables.chi[c], trial)
         energy = tables.cost[c] + _map_energy(atoms, field, chains, s, trial, True)
-        if energy - SLACK < energies[_worst(energies)]:
+        if energy - SLACK < min(energies[_worst(energies)], hopeless):
             energy += surroundings_energy(chains, rules, contacts, s, trial, True)
             energy += inner_energy(rules, contacts, trial)
             _insert(best, energies, tables.chi[c], energy, n_chi, tables.period[compound])
+            hopeless = min(hopeless, energy + SLACK + POLISHABLE * abs(energy))
     lowest, place = WIDE, 0
     for k in range(KEPT):
-        if energies[k] < WIDE:
+        if energies[k] < hopeless:
             energy = _polish(atoms, field, chains, tables, rules, contacts, s, base, trial, best[k], rules.favored, FINE)
             if energy < lowest:
                 lowest, place = energy, k
