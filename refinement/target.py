@@ -92,7 +92,7 @@ class Target:
         self._bare = np.empty((len(model.heavy), 3))
         self._full_gradient = np.zeros_like(full.positions)
         self._bare_gradient = np.zeros_like(self._bare)
-        self._scattering = full.elements[model.heavy] / CARBON_NUMBER * full.occupancy[model.heavy]
+        self.scattering = full.elements[model.heavy] / CARBON_NUMBER * full.occupancy[model.heavy]
         self._pool = ThreadPoolExecutor(1) if threads > 1 else None
         self.energies: dict[str, float] = {}
 
@@ -148,7 +148,7 @@ class Target:
         for number, term in enumerate(self.torsions):
             energies[f"dihedrals {number}"] = term.energy_and_gradient(self._bare, gradient)
         energies["ramachandran"] = self.ramachandran.energy_and_gradient(self._bare, gradient)
-        energies["map"] = self.density.energy_and_gradient(self._bare, self.map_weight * self._scattering, gradient)
+        energies["map"] = self.density.energy_and_gradient(self._bare, self.map_weight * self.scattering, gradient)
         return energies
 
 

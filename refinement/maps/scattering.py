@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 from scipy import fft
 
+from refinement.maps.chords import chord
 from refinement.maps.fourier import cut, on_grid
 
 if TYPE_CHECKING:
@@ -162,15 +163,20 @@ def sum_atoms(
                 row = total[i % nx, j % ny]
                 x = step[0, 0] * (i - u) + step[0, 1] * (j - v)
                 y = step[1, 1] * (j - v)
-                for k in range(math.ceil(w - far * reach[2]), math.floor(w + far * reach[2]) + 1):
-                    dx = x + step[0, 2] * (k - w)
-                    dy = y + step[1, 2] * (k - w)
-                    dz = step[2, 2] * (k - w)
+                low, high = chord(x, y, step, far2)
+                at = math.ceil(w + low) - 1
+                place = at % nz
+                while at < math.floor(w + high):
+                    at += 1
+                    place = place + 1 if place + 1 < nz else 0
+                    dx = x + step[0, 2] * (at - w)
+                    dy = y + step[1, 2] * (at - w)
+                    dz = step[2, 2] * (at - w)
                     r2 = dx * dx + dy * dy + dz * dz
                     if r2 < far2:
                         t = r2 * scale
                         m = int(t)
-                        row[k % nz] += table[m] + (t - m) * (table[m + 1] - table[m])
+                        row[place] += table[m] + (t - m) * (table[m + 1] - table[m])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

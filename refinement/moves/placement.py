@@ -68,8 +68,8 @@ class _Model:
         """Whether nothing more need be tried."""
         return self.cc >= self.settings.place_below
 
-    def offer(self, move: str, positions: NDArray[np.float64]) -> None:
-        """Take new positions (n, 3) if CC_mask is clearly better there, and note it in either case."""
+    def offer(self, move: str, positions: NDArray[np.float64]) -> bool:
+        """Take new positions (n, 3) if CC_mask is clearly better there, and note it in either case; returns whether taken."""
         cc = cc_mask(self.structure.moved(positions), self.density, self.resolution)
         kept = cc > self.cc + self.settings.placement_gain
         motion = motion_between(self.structure.positions, positions)
@@ -80,6 +80,7 @@ class _Model:
         self.steps.append({"move": move, **numbers})
         if kept:
             self.structure, self.cc = self.structure.moved(positions), cc
+        return kept
 
 
 def place(
@@ -125,8 +126,8 @@ def place(
         _rigid_chains(model)
         if as_a_whole < settings.dock_below:
             progress("docking", 0.0)
-            _dock_whole(model, structure)
-            _rigid_chains(model)
+            if _dock_whole(model, structure):
+                _rigid_chains(model)
             _dock_chains(model)
     return Placed(model.structure, {"cc_initial": cc, "cc_final": model.cc, "steps": model.steps})
 
@@ -197,13 +198,13 @@ def _overlaps(chain: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
     return bool(np.isfinite(distance).mean() > MAX_OVERLAP)
 
 
-def _dock_whole(model: _Model, given: Structure) -> None:
-    """Search for the model as it was given; of the best placements that with the highest CC_mask is offered."""
+def _dock_whole(model: _Model, given: Structure) -> bool:
+    """Search for the model as it was given; the best placement by CC_mask is offered; returns whether it was taken."""
     if model.fits:
-        return
+        return False
     found = dock(given.positions, _weights(given), model.density, resolution=model.resolution, threads=model.threads)
     best = max(found[:COMPARED], key=lambda p: cc_mask(given.moved(p.positions), model.density, model.resolution))
-    model.offer("docking", best.positions)
+    return model.offer("docking", best.positions)
 
 
 def _dock_chains(model: _Model) -> None:
