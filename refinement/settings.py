@@ -51,9 +51,9 @@ class Settings(BaseModel):
         0.2, ge=0, description="Å; contacts are pushed apart to this much overlap, half of what counts as a clash."
     )
     list_margin: float = Field(0.9, gt=0, description="Å; the contact list is renewed when an atom has moved half of this.")
-    adp_evaluations: int = Field(12, ge=0, description="Model maps computed in the B fit; more gains less than 0.001 in CC.")
+    adp_evaluations: int = Field(18, ge=0, description="Model maps computed in the B fit; more gains less than 0.001 in CC.")
     adp_smoothness: float = Field(
-        0.03, ge=0, description="Strength of the smoothness of B between neighbouring groups; 0.3 holds B back, see docs."
+        0.02, ge=0, description="Strength of the smoothness of B between neighbouring groups, by fits into half-maps, see docs."
     )
     cushion: float = Field(6.0, gt=0, description="Å; the map is cut around the model with this margin.")
 

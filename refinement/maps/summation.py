@@ -7,7 +7,9 @@ that the map is one smooth function of the B factors.
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +17,11 @@ from numba import njit
 from scipy import fft
 
 from refinement.maps.fourier import cut, on_grid
-from refinement.maps.scattering import TABLE, blur_for, grid_for, scattering_factors, sum_atoms, tabulate
+from refinement.maps.scattering import TABLE, blur_for, chord, grid_for, scattering_factors, sum_atoms, tabulate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import gemmi
     from numpy.typing import NDArray
 
@@ -42,6 +46,8 @@ class SummationGrid:
         Resolution in Å.
     blur : float
         Added to every B (Å²) while summing, divided out among the Fourier terms.
+    threads : int
+        Threads; the values don't depend on it.
     """
 
     dims: tuple[int, int, int]
@@ -50,9 +56,10 @@ class SummationGrid:
     corner: NDArray[np.float64]
     d_min: float
     blur: float
+    threads: int = 1
 
     @classmethod
-    def of(cls, density: Density, d_min: float, *, b_floor: float) -> SummationGrid:
+    def of(cls, density: Density, d_min: float, *, b_floor: float, threads: int = 1) -> SummationGrid:
         """Make the grid for maps like `density`, of atoms whose B is never below `b_floor` (Å²).
 
         A limit finer than the grid's own steps is taken as these: the grid holds no finer terms.
@@ -60,7 +67,7 @@ class SummationGrid:
         d_min = max(d_min, float(density.voxel.min()))
         fine = grid_for(density.dims, density, d_min)
         cell = density.cell
-        return cls(density.dims, fine, cell, density.corner, d_min, blur_for(fine, cell, d_min, b_floor))
+        return cls(density.dims, fine, cell, density.corner, d_min, blur_for(fine, cell, d_min, b_floor), threads)
 
     def coefficients(
         self,
@@ -73,8 +80,9 @@ class SummationGrid:
         height, fall = self._gaussians(elements, b_iso, occupancy)
         total = np.zeros(self.fine, dtype=np.float32)
         grid, step, reach = self._geometry(positions)
-        sum_atoms(total, grid, height, fall, step, reach)
-        terms = fft.rfftn(total, overwrite_x=True)
+        planes = self.fine[0]
+        in_parts(self.threads, planes, lambda first, end: sum_atoms(total, grid, height, fall, step, reach, first, end))
+        terms = fft.rfftn(total, overwrite_x=True, workers=self.threads)
         if self.fine != self.dims:
             terms = on_grid(terms, self.fine, self.dims)
         cut(terms, self.dims, self.cell, self.d_min, b=-self.blur)
@@ -82,7 +90,7 @@ class SummationGrid:
 
     def to_map(self, coefficients: NDArray[np.complex64]) -> NDArray[np.float32]:
         """Return the map, shape `dims`, of coefficients."""
-        return np.asarray(fft.irfftn(coefficients, s=self.dims, overwrite_x=False), dtype=np.float32)
+        return np.asarray(fft.irfftn(coefficients, s=self.dims, overwrite_x=False, workers=self.threads), dtype=np.float32)
 
     def b_gradient(
         self,
@@ -96,15 +104,19 @@ class SummationGrid:
 
         The transform and the cut are symmetric operators, so they carry the derivative back unchanged.
         """
-        terms = fft.rfftn(by_voxel)
+        terms = fft.rfftn(by_voxel, workers=self.threads)
         cut(terms, self.dims, self.cell, self.d_min, b=-self.blur)
         if self.fine != self.dims:
             terms = on_grid(terms, self.dims, self.fine) * np.float32(np.prod(self.dims) / np.prod(self.fine))
-        back = np.asarray(fft.irfftn(terms, s=self.fine), dtype=np.float32)
+        back = np.asarray(fft.irfftn(terms, s=self.fine, workers=self.threads), dtype=np.float32)
         height, fall = self._gaussians(elements, b_iso, occupancy)
         grid, step, reach = self._geometry(positions)
         out = np.zeros(len(positions))
-        _gather_b(back, grid, height, fall, step, reach, out)
+        in_parts(
+            self.threads,
+            len(positions),
+            lambda first, end: _gather_b(back, grid[first:end], height[first:end], fall[first:end], step, reach, out[first:end]),
+        )
         return out
 
     def _gaussians(
@@ -118,6 +130,19 @@ class SummationGrid:
         matrix = np.array(self.fine)[:, None] * np.array(self.cell.frac.mat.tolist())
         step = np.array(self.cell.orth.mat.tolist()) / np.array(self.fine)
         return (positions - self.corner) @ matrix.T, step, np.linalg.norm(matrix, axis=1)
+
+
+def in_parts(threads: int, size: int, work: Callable[[int, int], None]) -> None:
+    """Call work(first, end) for parts of 0 … size, each in a thread of its own."""
+    edges = [size * part // threads for part in range(threads + 1)]
+    if threads == 1:
+        work(0, size)
+        return
+    with ThreadPoolExecutor(threads - 1) as pool:
+        pending = [pool.submit(work, first, end) for first, end in pairwise(edges[1:])]
+        work(0, edges[1])
+        for one in pending:
+            one.result()
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -151,7 +176,9 @@ def _gather_b(field, grid, height, fall, step, reach, out):  # type: ignore[no-u
                 row = field[i % nx, j % ny]
                 x = step[0, 0] * (i - u) + step[0, 1] * (j - v)
                 y = step[1, 1] * (j - v)
-                for k in range(math.ceil(w - far * reach[2]), math.floor(w + far * reach[2]) + 1):
+                low, high = chord(x, y, w, step, far2)
+                at = low % nz
+                for k in range(low, high + 1):
                     dx = x + step[0, 2] * (k - w)
                     dy = y + step[1, 2] * (k - w)
                     dz = step[2, 2] * (k - w)
@@ -159,5 +186,6 @@ def _gather_b(field, grid, height, fall, step, reach, out):  # type: ignore[no-u
                     if r2 < far2:
                         t = r2 * scale
                         m = int(t)
-                        total += row[k % nz] * (slope[m] + (t - m) * (slope[m + 1] - slope[m]))
+                        total += row[at] * (slope[m] + (t - m) * (slope[m + 1] - slope[m]))
+                    at = at + 1 if at + 1 < nz else 0
         out[n] = total
