@@ -57,4 +57,4 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	@$(BIN)/python -m pytest $(filter-out benchmarks/refinement.py,$(wildcard benchmarks/*.py)) --benchmark-only --benchmark-columns=min,median,rounds
+	@$(BIN)/python -m pytest $(filter-out benchmarks/refinement.py benchmarks/validation.py,$(wildcard benchmarks/*.py)) --benchmark-only --benchmark-columns=min,median,rounds

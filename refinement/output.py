@@ -190,6 +190,9 @@ def _add_refinement_categories(block: gemmi.cif.Block, statistics: Mapping[str, 
     loop = block.init_mmcif_loop("_software.", ["pdbx_ordinal", "name", "classification", "version"])
     for ordinal, values in enumerate([*kept, ("Ceres", "refinement", __version__)], start=1):
         loop.add_row([str(ordinal), *values])
+    for category in ("_refine.", "_refine_ls_restr.", "_em_3d_fitting."):
+        # what the deposited model's refinement reached doesn't hold for this one
+        block.find_mmcif_category(category).erase()
     entry = block.find_value("_entry.id") or block.name or "model"
     block.set_pair("_refine.entry_id", entry)
     block.set_pair("_refine.pdbx_refine_id", "'ELECTRON MICROSCOPY'")

@@ -14,76 +14,35 @@ import numpy as np
 
 from refinement.maps.boxing import box_around
 from refinement.maps.interpolation import prepare
-from refinement.minimise import minimise
-from refinement.moves.adp import fit_group_b
-from refinement.restraints.cbeta import cbeta_restraints
-from refinement.restraints.contact_types import contact_types
-from refinement.restraints.hydrogens import Hydrogenated, hydrogenate
-from refinement.restraints.nonbonded import make_nonbonded
-from refinement.restraints.ramachandran import ramachandran_restraints
-from refinement.restraints.rotamers import rotamer_restraints, rotamer_targets
+from refinement.minimise import Minimum, minimise
+from refinement.moves.adp import fit_b
+from refinement.moves.flips import PeptideFlip, flip_peptides
+from refinement.moves.naming import with_standard_names
+from refinement.moves.side_chain_atoms import Rules
+from refinement.moves.side_chains import SideChainMove, fit_side_chains
 from refinement.restraints.topology import build_topology
-from refinement.score import Geometry, fit_harm, harm, measure_geometry
-from refinement.target import Target, covalent_terms
-from refinement.validation.ramachandran import FAVORED, ramachandran
+from refinement.score import fit_harm, harm
+from refinement.states import Model, Problem, State, Strengths, contact_weight, make_state, make_target
+from refinement.validation.clashscore import clashscore
+from refinement.validation.rotamers import FAVORED, OUTLIER
 from refinement.weight import map_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import gemmi
-    from numpy.typing import NDArray
 
     from refinement.maps.density import Density
-    from refinement.maps.interpolation import InterpolatedMap
     from refinement.output import RunLog
-    from refinement.restraints.topology import Topology
     from refinement.settings import Settings
     from refinement.structure import Structure
 
-STRONGER = 1.6
-"""Factor on a restraint after a cycle in which it was too weak to prevent harm."""
-MAX_FACTOR = 20.0
+DEPOSITED = "deposited"
+"""Label of the state that came in."""
+COINCIDENT, SEPARATION = 0.05, 0.2
+"""Å; bonded atoms closer than the first are moved apart by the second."""
 SETTLED = 0.003
 """Å; when a whole cycle moves the atoms less than this (rms) further cycles are idle."""
-
-
-@dataclass(slots=True)
-class Strengths:
-    """Factors on the restraints, raised where a cycle did harm and kept for the rest of the run."""
-
-    contacts: float = 1.0
-    rotamers: float = 1.0
-    ramachandran: float = 1.0
-    cbeta: float = 1.0
-    peptides: float = 1.0
-    map: float = 1.0
-
-    def raise_for(self, harms: list[str]) -> None:
-        """Strengthen what failed."""
-        for name, attribute in (
-            ("clashscore", "contacts"),
-            ("rotamer_outliers", "rotamers"),
-            ("rama_outliers", "ramachandran"),
-            ("cbeta_deviations", "cbeta"),
-            ("cis_nonproline", "peptides"),
-            ("twisted_peptides", "peptides"),
-        ):
-            if name in harms:
-                setattr(self, attribute, min(getattr(self, attribute) * STRONGER, MAX_FACTOR))
-        if {"bonds_rmsd", "angles_rmsd", "chirality_outliers", "planarity_outliers"} & set(harms):
-            self.map = max(self.map / STRONGER, 1.0 / MAX_FACTOR)
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """A model after a cycle, and the same with hydrogens built anew."""
-
-    label: str
-    structure: Structure
-    hydrogenated: Hydrogenated
-    geometry: Geometry
-    density_mean: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +51,6 @@ class Refined:
 
     structure: Structure
     record: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Problem:
-    """What doesn't change during the run."""
-
-    topology: Topology
-    library: gemmi.MonLib
-    density: Density
-    interpolated: InterpolatedMap
-    resolution: float
-    settings: Settings
-    threads: int
 
 
 def refine(
@@ -152,7 +98,7 @@ def refine(
     progress("restraints", 0.0)
     bare = structure.without(structure.is_hydrogen) if structure.is_hydrogen.any() else structure
     box = box_around(density, bare.positions, settings.cushion)
-    problem = _Problem(
+    problem = Problem(
         topology=build_topology(bare, library),
         library=library,
         density=box,
@@ -163,41 +109,42 @@ def refine(
     )
     for warning in problem.topology.warnings:
         log.add("restraints", warning)
-    initial = _state("deposited", bare, problem)
+    initial = _judged_as_given(make_state(DEPOSITED, bare, problem), structure, problem)
     _log_state(log, initial)
-    states, weight = _macro_cycles(initial, problem, log, progress)
+    states, weight = _macro_cycles(initial, _prepared(initial, problem, log), problem, log, progress)
     final, record = _choose(initial, states, problem, log, progress)
     record |= {"map_weight": weight, "cycles": [_row(state) for state in states]}
     return Refined(final, record)
 
 
+def _judged_as_given(initial: State, given: Structure, problem: Problem) -> State:
+    """Return the deposited state with the clashscore of its own hydrogens where that is better than with new ones."""
+    own = clashscore(given, problem.library).summary["clashscore"] if given.is_hydrogen.any() else None
+    built = initial.geometry.clashscore
+    if own is None or built is None or own >= built:
+        return initial
+    return replace(initial, geometry=replace(initial.geometry, clashscore=own))
+
+
 def _macro_cycles(
-    initial: State, problem: _Problem, log: RunLog, progress: Callable[[str, float], None]
+    initial: State, state: State, problem: Problem, log: RunLog, progress: Callable[[str, float], None]
 ) -> tuple[list[State], float]:
-    """Run the cycles; returns the state after each, and the map weight."""
-    settings, strengths = problem.settings, Strengths()
-    state, states, weight = initial, [], 0.0
+    """Run the cycles from `state`, judged by `initial`; returns the state after each, and the map weight."""
+    settings, strengths, first = problem.settings, Strengths(), state
+    states: list[State] = []
+    weight = 0.0
     for cycle in range(1, settings.cycles + 1):
         started = time.perf_counter()
         progress(f"macro-cycle {cycle} of {settings.cycles}", (cycle - 1) / (settings.cycles + 1))
-        start = state.structure.positions
         if cycle == 1:
             weight = map_weight(
-                lambda trial: _target(initial, problem, trial, strengths), initial.structure, problem.topology, settings
+                lambda trial: make_target(first.model, problem, trial, strengths), first.structure, problem.topology, settings
             )
             log.add("weight", f"Map weight {weight:.2f}.", weight=weight)
-        target = _target(state, problem, weight, strengths)
-        found = minimise(
-            target,
-            start,
-            max_iterations=settings.iterations,
-            max_shift=settings.max_shift,
-            curvature=target.curvature(),
-        )
-        target.close()
-        moved = float(np.sqrt(((found.x - start) ** 2).sum(axis=1).mean()))
-        state = _state(f"cycle {cycle}", state.structure.moved(found.x), problem)
+        before = state
+        state, found = _cycle(cycle, before, initial, problem, weight, strengths, log)
         states.append(state)
+        moved = float(np.sqrt(((found.x - before.structure.positions) ** 2).sum(axis=1).mean()))
         seconds = time.perf_counter() - started
         _log_state(log, state, moved=moved, cycle_seconds=seconds, evaluations=found.evaluations)
         harms = harm(initial.geometry, state.geometry)
@@ -208,50 +155,111 @@ def _macro_cycles(
     return states, weight
 
 
-def _target(state: State, problem: _Problem, weight: float, strengths: Strengths) -> Target:
-    """Build the target for the present model: targets of conformation-dependent terms are those of now."""
-    settings, bare, model = problem.settings, state.structure, state.hydrogenated
-    weight = weight * strengths.map
-    stiffness = max(1.0, weight / 10.0)
-    cbeta = cbeta_restraints(bare, sigma=settings.cbeta_sigma)
-    side_chains = rotamer_targets(bare)
-    rotamer = rotamer_restraints(side_chains, sigma=settings.rotamer_sigma, limit=np.inf)
-    rare = np.isin(rotamer.residue, side_chains.residue[side_chains.score < FAVORED])
-    torsions = [
-        replace(cbeta, weight=cbeta.weight * stiffness * strengths.cbeta),
-        replace(rotamer, weight=rotamer.weight * stiffness * strengths.rotamers * np.where(rare, settings.outlier_boost, 1.0)),
-    ]
-    backbone = ramachandran_restraints(bare, problem.topology)
-    scores = ramachandran(bare).score[backbone.residue]
-    boost = np.where(scores < FAVORED, settings.outlier_boost, 1.0)
-    share = _ramachandran_share(problem.resolution, settings)
-    return Target(
-        model,
-        problem.interpolated,
-        covalent=covalent_terms(bare, problem.topology, peptides=strengths.peptides),
-        nonbonded=make_nonbonded(
-            model.structure,
-            contact_types(model.structure, model.bonding.neighbours, problem.library),
-            model.bonding.neighbours,
-        ),
-        contact_weight=max(settings.nonbonded, settings.nonbonded_per_weight * weight) * strengths.contacts,
-        contact_reduction=settings.nonbonded_slack,
-        list_margin=settings.list_margin,
-        torsions=torsions,
-        ramachandran=backbone.weighted(weight * share * boost * strengths.ramachandran),
-        map_weight=weight,
-        threads=problem.threads,
+def _cycle(
+    cycle: int, before: State, initial: State, problem: Problem, weight: float, strengths: Strengths, log: RunLog
+) -> tuple[State, Minimum]:
+    """Move side chains and peptides, minimise; without the moves where only with them the state is harmful."""
+    label = f"cycle {cycle}"
+    model, moves = _moved(cycle, before.model, problem, weight, strengths)
+    state, found = _minimised(label, model, problem, weight, strengths)
+    harms = harm(initial.geometry, state.geometry)
+    if moves and set(harms) - set(harm(initial.geometry, before.geometry)):
+        other, other_found = _minimised(label, before.model, problem, weight, strengths)
+        if len(harm(initial.geometry, other.geometry)) < len(harms):
+            state, found, moves = other, other_found, [move.undone() for move in moves]
+    for kind, event, what in (
+        (SideChainMove, "side_chains", "side chains changed rotamer"),
+        (PeptideFlip, "flips", "peptides were flipped"),
+    ):
+        mine = [move for move in moves if isinstance(move, kind)]
+        if mine:
+            outcome = "" if mine[0].kept else ", which was undone because the geometry became worse"
+            sentence = f"{label}: {len(mine)} {what}{outcome}."
+            log.add(event, sentence, count=len(mine), moves=[move.as_dict() for move in mine])
+    return state, found
+
+
+def _moved(
+    cycle: int, model: Model, problem: Problem, weight: float, strengths: Strengths
+) -> tuple[Model, list[SideChainMove | PeptideFlip]]:
+    """Make the moves that belong to a cycle."""
+    settings = problem.settings
+    moves: list[SideChainMove | PeptideFlip] = []
+    if cycle in settings.flip_cycles:
+        target = make_target(model, problem, weight, strengths)
+        structure, flips = flip_peptides(model.structure, target, problem.interpolated, max_shift=settings.max_shift)
+        target.close()
+        model = model.moved(structure.positions)
+        moves += flips
+    if cycle <= settings.side_chain_cycles:
+        model, side_chains = _with_side_chains(model, problem, weight, strengths, backrub=cycle <= settings.backrub_cycles)
+        moves += side_chains
+    return model, moves
+
+
+def _with_side_chains(
+    model: Model, problem: Problem, weight: float, strengths: Strengths, *, backrub: bool
+) -> tuple[Model, list[SideChainMove]]:
+    """Give every side chain its best rotamer; the energy is that of the minimiser."""
+    settings, weight = problem.settings, weight * strengths.map
+    rules = Rules(
+        contact_weight=contact_weight(weight, settings, strengths),
+        reduction=settings.nonbonded_slack,
+        cap=settings.side_chain_contact_cap,
+        bond=settings.side_chain_hydrogen_bond,
+        favored=FAVORED,
+        outlier=OUTLIER,
+        gain=settings.side_chain_gain,
+        poor=settings.backrub_below,
+        angle_penalty=settings.backrub_penalty,
     )
+    fit = fit_side_chains(
+        model.structure,
+        model.hydrogenated,
+        model.nonbonded(problem.library),
+        problem.interpolated,
+        rules,
+        map_weight=weight,
+        backrub=backrub,
+    )
+    return model.moved(fit.structure.positions), list(fit.moves)
 
 
-def _ramachandran_share(resolution: float, settings: Settings) -> float:
-    """Return the weight of the Ramachandran term relative to the map: full from 3 Å on, little at 2.5 Å and better."""
-    part = float(np.clip((resolution - 2.5) / 0.5, 0.0, 1.0))
-    return settings.ramachandran_fine + part * (settings.ramachandran - settings.ramachandran_fine)
+def _minimised(label: str, model: Model, problem: Problem, weight: float, strengths: Strengths) -> tuple[State, Minimum]:
+    """Minimise a model; returns the state, with atoms named by convention, and what the optimiser did."""
+    settings = problem.settings
+    target = make_target(model, problem, weight, strengths)
+    found = minimise(
+        target,
+        model.structure.positions,
+        max_iterations=settings.iterations,
+        max_shift=settings.max_shift,
+        curvature=target.curvature(),
+    )
+    target.close()
+    return make_state(label, with_standard_names(model.structure.moved(found.x)), problem), found
+
+
+def _prepared(initial: State, problem: Problem, log: RunLog) -> State:
+    """Name equivalent atoms by convention, and move bonded atoms that lie on each other apart.
+
+    Angles and torsions at a bond without length are undefined: left as they are, such atoms feel no force,
+    and any step away from there costs energy.
+    """
+    structure = with_standard_names(initial.structure)
+    pairs, positions = problem.topology.bonds.atoms, structure.positions.copy()
+    length = np.linalg.norm(positions[pairs[:, 0]] - positions[pairs[:, 1]], axis=1)
+    moving = np.unique(pairs[length < COINCIDENT, 1])
+    if len(moving):
+        direction = np.random.default_rng(0).normal(size=(len(moving), 3))
+        positions[moving] += SEPARATION * direction / np.linalg.norm(direction, axis=1)[:, None]
+        log.add("separated", f"{len(moving)} atoms lay on atoms that they are bonded to and were moved away.", atoms=len(moving))
+        structure = structure.moved(positions)
+    return initial if structure is initial.structure else make_state("prepared", structure, problem)
 
 
 def _choose(
-    initial: State, states: list[State], problem: _Problem, log: RunLog, progress: Callable[[str, float], None]
+    initial: State, states: list[State], problem: Problem, log: RunLog, progress: Callable[[str, float], None]
 ) -> tuple[Structure, dict[str, Any]]:
     """Fit B factors of the best harmless state and keep it if it fits no worse; otherwise the next, at last the deposited one."""
     settings = problem.settings
@@ -262,7 +270,7 @@ def _choose(
     for number, state in enumerate([*candidates[:3], initial]):
         progress("B factors", 0.92 + 0.02 * number)
         before = replace(state.structure, b_iso=initial.structure.b_iso)
-        fit = fit_group_b(
+        fit = fit_b(
             before, problem.density, problem.resolution, evaluations=settings.adp_evaluations, smoothness=settings.adp_smoothness
         )
         if cc_initial is None:
@@ -277,16 +285,9 @@ def _choose(
     raise AssertionError(message)
 
 
-def _cc(structure: Structure, problem: _Problem) -> float:
+def _cc(structure: Structure, problem: Problem) -> float:
     """Return CC_mask in the box, with the B factors as they are."""
-    return fit_group_b(structure, problem.density, problem.resolution, evaluations=0, smoothness=0.0).cc_before
-
-
-def _state(label: str, structure: Structure, problem: _Problem) -> State:
-    built = hydrogenate(structure, problem.library, from_dictionary=True)
-    geometry = measure_geometry(structure, problem.topology, problem.library, built)
-    values: NDArray[np.float64] = problem.interpolated.values(structure.positions)
-    return State(label, structure, built, geometry, float(values.mean()))
+    return fit_b(structure, problem.density, problem.resolution, evaluations=0, smoothness=0.0).cc_before
 
 
 def _row(state: State) -> dict[str, Any]:

@@ -9,28 +9,30 @@ import math
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from refinement import __version__
 from refinement.errors import InputError, MapError, ModelError
 from refinement.maps.boxing import box_around
 from refinement.maps.density import read_map, write_map
+from refinement.moves.naming import with_standard_names
 from refinement.output import RunLog, output_folder, sha256, write_json, write_refined_model, write_residues
-from refinement.protocol import refine
+from refinement.protocol import DEPOSITED, refine
 from refinement.restraints.hydrogens import add_hydrogens
 from refinement.restraints.library import load_monomer_library
 from refinement.settings import settings_for
 from refinement.structure import read_structure
 from refinement.validation.changes import compare
-from refinement.validation.percentiles import percentiles, read_reference
+from refinement.validation.percentiles import read_reference
 from refinement.validation.registry import BY_KEY, MASKED_TWINS
 from refinement.validation.rotamers import rotamers
-from refinement.validation.table_one import Validation, validate
+from refinement.validation.table_one import Validation, rank, validate
 
 if TYPE_CHECKING:
     import gemmi
@@ -106,7 +108,7 @@ def validate_files(
     distributions = [read_reference(Path(path)) for path in references]
     inputs = _read(model, density_path, resolution, half_maps, libraries, log, report)
     initial = _validated(inputs, inputs.structure, resolution, contour, "validate", report)
-    initial.details["percentiles"] = percentiles(initial.metrics, resolution, distributions)
+    rank(initial, distributions)
     table = _table_one(inputs, {"initial": initial}, {"resolution": resolution, "contour": contour}, started)
     log.add("done", f"Validated in {time.perf_counter() - started:.1f} s.")
     report("write", "results", 0.0)
@@ -173,7 +175,12 @@ def refine_files(
     refine_seconds = time.perf_counter() - refine_started
     final_model = refined_model.structure
     if inputs.structure.is_hydrogen.any():
-        final_model = _with_hydrogens_of(inputs.structure, final_model, inputs.library)
+        unmoved = refined_model.record["kept"] == DEPOSITED
+        final_model = (
+            _with_b_of(inputs.structure, final_model)
+            if unmoved
+            else _with_hydrogens_of(inputs.structure, final_model, inputs.library)
+        )
     refined = _validated(inputs, final_model, resolution, contour, "validate", report)
     _add_changes(inputs.structure, refined_model.structure, refined)
     table = _table_one(
@@ -295,9 +302,22 @@ def _with_hydrogens_of(initial: Structure, refined: Structure, library: gemmi.Mo
     return full.without(unwanted) if unwanted.any() else full
 
 
+def _with_b_of(initial: Structure, refined: Structure) -> Structure:
+    """Give an unmoved model, its own hydrogens included, the B factors of its refined non-hydrogen atoms.
+
+    A hydrogen takes that of the nearest such atom.
+    """
+    b_iso = initial.b_iso.copy()
+    heavy = ~initial.is_hydrogen
+    b_iso[heavy] = refined.b_iso
+    _, nearest = cKDTree(refined.positions).query(initial.positions[~heavy])
+    b_iso[~heavy] = refined.b_iso[nearest]
+    return replace(initial, b_iso=b_iso)
+
+
 def _add_changes(initial: Structure, refined: Structure, table: Validation) -> None:
     """Add the counts of changes to the refined model's table; both models without hydrogens."""
-    bare = initial.without(initial.is_hydrogen) if initial.is_hydrogen.any() else initial
+    bare = with_standard_names(initial.without(initial.is_hydrogen) if initial.is_hydrogen.any() else initial)
     changes = compare(bare, refined, initial_rotamers=rotamers(bare).names(), refined_rotamers=rotamers(refined).names())
     for key, value in changes.summary.items():
         table.metrics[key] = value

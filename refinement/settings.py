@@ -51,6 +51,28 @@ class Settings(BaseModel):
         0.2, ge=0, description="Å; contacts are pushed apart to this much overlap, half of what counts as a clash."
     )
     list_margin: float = Field(0.9, gt=0, description="Å; the contact list is renewed when an atom has moved half of this.")
+    side_chain_cycles: int = Field(
+        4, ge=0, description="Cycles that begin with a search for the best rotamers; later ones let the model settle."
+    )
+    backrub_cycles: int = Field(
+        3, ge=0, description="Of these the ones that turn the backbone too where a side chain fits badly."
+    )
+    backrub_below: float = Field(
+        0.7, ge=0, description="Fits badly: the side chain has less than this fraction of the density of its backbone."
+    )
+    backrub_penalty: float = Field(0.02, ge=0, description="Energy per square degree of the backbone's turn; 8 at 20°.")
+    side_chain_contact_cap: float = Field(
+        8.0, gt=0, description="Highest energy of one contact in the search, so that a clash which gives way doesn't decide."
+    )
+    side_chain_hydrogen_bond: float = Field(
+        1.5, ge=0, description="Energy of a hydrogen bond in the search; decides which way Asn, Gln and His are turned."
+    )
+    side_chain_gain: float = Field(
+        0.5, ge=0, description="By this much another rotamer must be better; less is within the noise of the search."
+    )
+    flip_cycles: tuple[int, ...] = Field(
+        (2, 4), description="Cycles that try to turn peptides, when side chains are in place and before the model settles."
+    )
     adp_evaluations: int = Field(18, ge=0, description="Model maps computed in the B fit; more gains less than 0.001 in CC.")
     adp_smoothness: float = Field(
         0.02, ge=0, description="Strength of the smoothness of B between neighbouring groups, by fits into half-maps, see docs."

@@ -29,7 +29,7 @@ BATCH = 1000
 
 
 class RunDiffersError(InputError):
-    """There is a run of this name that was begun with another engine or other settings."""
+    """There is a run of this name that was begun with another engine, other settings or another archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def plan_run(
     InputError
         If the label can't be used or a pair of `only` doesn't exist.
     RunDiffersError
-        If the run was begun with another engine or other settings.
+        If the run was begun with another engine, other settings or another archive.
     """
     if not LABEL.fullmatch(label):
         message = f"{label!r} can't be the label of a run."
@@ -116,11 +116,12 @@ def _run(label: str, *, archive: str, kind: str, strict: bool, wanted: dict[str,
         "strict": strict,
     }
     run, _ = Run.objects.get_or_create(label=label, defaults=made)
-    if (run.settings_hash, run.engine_version) != (digest, __version__):
-        message = f"The run {label} was begun with engine {run.engine_version} and settings {run.settings_hash[:12]}."
-        raise RunDiffersError(
-            "run_differs", message, f"Plan a new one, e.g. {label}-b, for engine {__version__} and {digest[:12]}."
+    if (run.settings_hash, run.engine_version, run.archive) != (digest, __version__, archive):
+        message = (
+            f"The run {label} was begun with engine {run.engine_version} and settings {run.settings_hash[:12]} on {run.archive}."
         )
+        hint = f"Plan a new one, e.g. {label}-b, for engine {__version__} and {digest[:12]} on {archive}."
+        raise RunDiffersError("run_differs", message, hint)
     return run
 
 

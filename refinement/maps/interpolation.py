@@ -197,15 +197,28 @@ def _values(
     corner: NDArray[np.float64],
     basis: int,
 ) -> NDArray[np.float64]:
-    g = grid_matrix
     out = np.empty(len(positions))
     for n in range(len(positions)):
-        x, y, z = positions[n, 0] - corner[0], positions[n, 1] - corner[1], positions[n, 2] - corner[2]
-        u = g[0, 0] * x + g[0, 1] * y + g[0, 2] * z
-        v = g[1, 0] * x + g[1, 1] * y + g[1, 2] * z
-        w = g[2, 0] * x + g[2, 1] * y + g[2, 2] * z
-        out[n] = _spline_at(coefficients, u, v, w, basis)[0]
+        out[n] = value_at(positions[n], coefficients, grid_matrix, corner, basis)
     return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def value_at(
+    position: NDArray[np.float64],
+    coefficients: NDArray[np.float32],
+    grid_matrix: NDArray[np.float64],
+    corner: NDArray[np.float64],
+    basis: int,
+) -> float:
+    """Return the map at one position (shape (3,), Å). See `InterpolatedMap` for the arrays."""
+    g = grid_matrix
+    x, y, z = position[0] - corner[0], position[1] - corner[1], position[2] - corner[2]
+    u = g[0, 0] * x + g[0, 1] * y + g[0, 2] * z
+    v = g[1, 0] * x + g[1, 1] * y + g[1, 2] * z
+    w = g[2, 0] * x + g[2, 1] * y + g[2, 2] * z
+    value, _, _, _ = _spline_at(coefficients, u, v, w, basis)
+    return value
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 
 from refinement import tables
+from refinement.maps.chords import chord
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,15 +101,22 @@ def _grow(
                 row = state[i % nx, j % ny]
                 x = step[0, 0] * (i - u) + step[0, 1] * (j - v)
                 y = step[1, 1] * (j - v)
-                for k in range(math.ceil(w - far * reach[2]), math.floor(w + far * reach[2]) + 1):
-                    dx = x + step[0, 2] * (k - w)
-                    dy = y + step[1, 2] * (k - w)
-                    dz = step[2, 2] * (k - w)
+                low, high = chord(x, y, step, far2)
+                at = math.ceil(w + low) - 1
+                place = at % nz
+                while at < math.floor(w + high):
+                    at += 1
+                    place = place + 1 if place + 1 < nz else 0
+                    if row[place] == _CORE:
+                        continue
+                    dx = x + step[0, 2] * (at - w)
+                    dy = y + step[1, 2] * (at - w)
+                    dz = step[2, 2] * (at - w)
                     distance2 = dx * dx + dy * dy + dz * dz
                     if distance2 < core2:
-                        row[k % nz] = _CORE
-                    elif distance2 <= far2 and row[k % nz] == _SOLVENT:
-                        row[k % nz] = _SHELL
+                        row[place] = _CORE
+                    elif distance2 <= far2:
+                        row[place] = _SHELL
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -16,8 +16,9 @@ import numpy as np
 from numba import njit
 from scipy import fft
 
+from refinement.maps.chords import chord
 from refinement.maps.fourier import cut, on_grid
-from refinement.maps.scattering import TABLE, blur_for, chord, grid_for, scattering_factors, sum_atoms, tabulate
+from refinement.maps.scattering import TABLE, blur_for, grid_for, scattering_factors, sum_atoms, tabulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,16 +177,18 @@ def _gather_b(field, grid, height, fall, step, reach, out):  # type: ignore[no-u
                 row = field[i % nx, j % ny]
                 x = step[0, 0] * (i - u) + step[0, 1] * (j - v)
                 y = step[1, 1] * (j - v)
-                low, high = chord(x, y, w, step, far2)
-                at = low % nz
-                for k in range(low, high + 1):
-                    dx = x + step[0, 2] * (k - w)
-                    dy = y + step[1, 2] * (k - w)
-                    dz = step[2, 2] * (k - w)
+                low, high = chord(x, y, step, far2)
+                at = math.ceil(w + low) - 1
+                place = at % nz
+                while at < math.floor(w + high):
+                    at += 1
+                    place = place + 1 if place + 1 < nz else 0
+                    dx = x + step[0, 2] * (at - w)
+                    dy = y + step[1, 2] * (at - w)
+                    dz = step[2, 2] * (at - w)
                     r2 = dx * dx + dy * dy + dz * dz
                     if r2 < far2:
                         t = r2 * scale
                         m = int(t)
-                        total += row[at] * (slope[m] + (t - m) * (slope[m + 1] - slope[m]))
-                    at = at + 1 if at + 1 < nz else 0
+                        total += row[place] * (slope[m] + (t - m) * (slope[m + 1] - slope[m]))
         out[n] = total

@@ -55,7 +55,8 @@ def forward(values: NDArray[np.float32], limits: Limits) -> NDArray[np.complex64
     nx, ny, _ = values.shape
     h, k, m = limits
     rows, columns = values.any(axis=(1, 2)), values.any(axis=(0, 2))
-    inner = fft.rfft(values[np.ix_(rows, columns)], axis=2, overwrite_x=True)[:, :, : m + 1]
+    filled = values if rows.all() and columns.all() else values[np.ix_(rows, columns)]
+    inner = fft.rfft(filled, axis=2)[:, :, : m + 1]
     wide = np.zeros((len(inner), ny, m + 1), dtype=np.complex64)
     wide[:, columns] = inner
     inner = fft.fft(wide, axis=1, overwrite_x=True)[:, signed(k)]

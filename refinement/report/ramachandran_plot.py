@@ -31,6 +31,8 @@ FRAME = Frame(52, 352, 10, 310, (-180.0, 180.0), (-180.0, 180.0))
 TICKS = [(value, f"{value:.0f}".replace("-", "−")) for value in (-180.0, -120.0, -60.0, 0.0, 60.0, 120.0, 180.0)]
 LABELLED = 14
 """Outliers with a name in one plot; the others are named when pointed at."""
+LABEL_WIDTH, LABEL_HEIGHT = 90.0, 12.0
+"""Room of a name in the units of the picture; outliers nearer to a name have none."""
 WRAP = 2
 """Cells of the grid repeated beyond its border, so that lines go on there."""
 
@@ -62,12 +64,15 @@ def _marks(residues: ResidueColumns, rows: NDArray[np.int64], phi: NDArray, psi:
         if len(chosen)
     ]
     score = residues.column("rama_score")[outliers]
-    for rank, row in enumerate(outliers[np.argsort(score, kind="stable")].tolist()):
+    labelled: list[tuple[float, float]] = []
+    for row in outliers[np.argsort(score, kind="stable")].tolist():
         x, y = FRAME.x(float(phi[row])), FRAME.y(float(psi[row]))
         name = residues.label(row)
         title = tag("title", f"{name}: φ {phi[row]:.0f}°, ψ {psi[row]:.0f}°")
         marks.append(tag("circle", title, cx=x, cy=y, r=4, class_="outlier"))
-        if rank < LABELLED:
+        free = all(abs(x - other_x) > LABEL_WIDTH or abs(y - other_y) > LABEL_HEIGHT for other_x, other_y in labelled)
+        if free and len(labelled) < LABELLED:
+            labelled.append((x, y))
             right = x < FRAME.right - 80
             marks.append(tag("text", name, x=x + (7 if right else -7), y=y + 4, class_="label" if right else "label end"))
     return marks

@@ -28,7 +28,7 @@ IS_METAL = np.array([z > 0 and gemmi.Element(z).is_metal for z in range(119)])
 
 POLYMER_REACH = 2.3
 """A C-N or O3'-P distance (Å) up to which neighbours in the chain are always linked."""
-STRETCHED_REACH = 3.0
+STRETCHED_REACH = 3.5
 """The same where the residue numbers follow each other: a bad model, not a gap."""
 DISULFIDE_REACH = 3.0
 """Two SG atoms closer than this (Å) are bonded."""

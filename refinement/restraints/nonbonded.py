@@ -105,9 +105,17 @@ class Nonbonded:
     excluded_first: NDArray[np.int64]
     excluded: NDArray[np.int32]
 
-    def pair_list(self, positions: NDArray[np.float64], *, margin: float = MARGIN) -> PairList:
-        """Return the pairs that may repel while no atom moves by more than half the margin (Å)."""
-        pairs = neighbour_pairs(positions, self.radius + 0.5 * margin)
+    def pair_list(
+        self, positions: NDArray[np.float64], *, margin: float = MARGIN, among: NDArray[np.int32] | None = None
+    ) -> PairList:
+        """Return the pairs that may repel while no atom moves by more than half the margin (Å).
+
+        With `among` (ascending rows) only pairs of these atoms.
+        """
+        if among is None:
+            pairs = neighbour_pairs(positions, self.radius + 0.5 * margin)
+        else:
+            pairs = among[neighbour_pairs(positions[among], self.radius[among] + 0.5 * margin)]
         kept = np.empty_like(pairs)
         contact = np.empty(len(pairs))
         count = _filter(
@@ -159,7 +167,7 @@ def _exclusions(first: Ints, partner: Ints, hydrogen: Flags, altloc: Ints) -> tu
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _contact_distance(a: int, b: int, sum_of_radii: float) -> float:
+def contact_distance(a: int, b: int, sum_of_radii: float) -> float:
     """Return d0 (Å) of two atoms with the roles a and b."""
     if (a & DONOR and b & ACCEPTOR) or (a & ACCEPTOR and b & DONOR):
         return sum_of_radii - HYDROGEN_BOND_OVERLAP
@@ -183,7 +191,7 @@ def _filter(
         i, j = pairs[k, 0], pairs[k, 1]
         if altloc[i] != altloc[j] and altloc[i] != 0 and altloc[j] != 0:
             continue
-        d0 = _contact_distance(role[i], role[j], radius[i] + radius[j])
+        d0 = contact_distance(role[i], role[j], radius[i] + radius[j])
         square = 0.0
         for a in range(3):
             square += (positions[i, a] - positions[j, a]) ** 2

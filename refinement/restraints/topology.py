@@ -160,12 +160,17 @@ def _without_made_up(topology: Topology, structure: Structure, unknown: list[str
     return replace(
         topology,
         bonds=Bonds(bonds.atoms, bonds.target, bonds.sigma, np.where(loose, np.uint8(BondKind.AD_HOC), bonds.kind)),
-        angles=topology.angles.select(~made_up[topology.angles.atoms].any(axis=1)),
-        torsions=topology.torsions.select(~made_up[topology.torsions.atoms].any(axis=1)),
-        chiralities=topology.chiralities.select(~made_up[topology.chiralities.atoms].any(axis=1)),
+        angles=topology.angles.select(_free_of(made_up, topology.angles.atoms)),
+        torsions=topology.torsions.select(_free_of(made_up, topology.torsions.atoms)),
+        chiralities=topology.chiralities.select(_free_of(made_up, topology.chiralities.atoms)),
         planes=planes.select(~touched),
         unrestrained=topology.unrestrained | made_up,
     )
+
+
+def _free_of(atoms: NDArray[np.bool_], rows: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return which restraints (rows of atom indices) touch none of the atoms of a mask."""
+    return np.logical_not(np.any(atoms[rows], axis=1))
 
 
 def _prepare(model: gemmi.Structure, structure: Structure, library: gemmi.MonLib, warnings: list[str]) -> gemmi.Topo:

@@ -140,12 +140,9 @@ def parse_grid(content: bytes, name: str = "The table") -> ContourGrid:
     head = [line for line in text[:4000].splitlines() if line.startswith("#")]
     axes = [match.groups() for line in head if (match := _HEADER.match(line))]
     try:
-        rows = np.loadtxt(io.StringIO(text), comments="#", ndmin=2)
+        rows = _numbers(text, len(axes) + 1)
         lower, upper = (np.array([float(axis[k]) for axis in axes]) for k in (0, 1))
         shape = np.array([int(axis[2]) for axis in axes])
-        if not axes or rows.shape[1] != len(axes) + 1:
-            message = f"{rows.shape[1]} columns for {len(axes)} axes"
-            raise ValueError(message)  # noqa: TRY301
         if any("first" in line for line in head):
             rows = np.roll(rows, -1, axis=1)
         cells = np.floor((rows[:, :-1] - lower) / ((upper - lower) / shape)).astype(np.int64)
@@ -155,6 +152,17 @@ def parse_grid(content: bytes, name: str = "The table") -> ContourGrid:
         message = f"{name} can't be read as a contour grid: {fault}"
         raise InputError("table_unreadable", message, "Give the file as it is published.") from fault
     return ContourGrid(values, lower, upper, np.array([axis[3].lower() in _WRAPS for axis in axes]))
+
+
+def _numbers(text: str, columns: int) -> NDArray[np.float64]:
+    if text.rstrip().rpartition("\n")[2][:1] in {"", "#"}:
+        message = "no cells"
+        raise ValueError(message)
+    rows = np.loadtxt(io.StringIO(text), comments="#", ndmin=2)
+    if columns == 1 or rows.shape[1] != columns:
+        message = f"{rows.shape[1]} columns for {columns - 1} axes"
+        raise ValueError(message)
+    return rows
 
 
 def install(contents: Mapping[str, bytes], folder: Path | None = None) -> Path:

@@ -148,9 +148,10 @@ def cablam(structure: Structure, grids: Mapping[str, ContourGrid] | None = None)
     grids = expected_grids() if grids is None else grids
     worst = {kind: np.full(len(structure.residues), np.nan) for kind in ("peptide", "trace")}
     conformers = [measure(structure, table) for table in NamedAtoms(structure, ("N", "CA", "C", "O")).conformers()]
-    for measures in conformers if grids is not None else ():
-        for kind, suffix in (("peptide", ""), ("trace", "_CA")):
-            worst[kind] = np.fmin(worst[kind], _scores(measures, grids, suffix))
+    if grids is not None:
+        for measures in conformers:
+            for kind, suffix in (("peptide", ""), ("trace", "_CA")):
+                worst[kind] = np.fmin(worst[kind], _scores(measures, grids, suffix))
     suggestion = np.where(worst["trace"] < CA_OUTLIER, "", suggestions(conformers[0]))
     return Cablam(conformers[0], worst["peptide"], worst["trace"], suggestion, grids is not None)
 

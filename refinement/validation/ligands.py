@@ -34,12 +34,15 @@ Q_MARGIN = 0.2
 OUTLIER = 4.0
 """Standard deviations."""
 
+MANY_NEGATIVE = 0.5
+"""Share of atoms in negative difference density that is suspicious."""
 FLAGS = {
     "low_cc": "The correlation with the map is below 0.5.",
     "low_q": "The Q-score is more than 0.2 below what is expected at this resolution.",
     "high_b": "The mean B factor is more than four times that of the neighbours.",
     "zero_occupancy": "All occupancies are 0.",
     "many_clashes": "There are more clashes than half the number of its atoms.",
+    "negative_difference": "Half of the atoms or more lie below -3 σ of the difference map.",
 }
 """Sentence by code."""
 
@@ -54,7 +57,8 @@ class Ligands:
         ``ligands``: one row for each ligand or ion (residues that are neither polymer nor water), in file order:
         ``chain``, ``number``, ``insertion``, ``compound``, ``kind`` (ligand, ion), ``atoms`` (without hydrogens), ``cc``,
         ``q_score`` (σ 0.4), ``q_score_06``, ``q_expected`` (of q_score_06), ``b_mean`` (Å²), ``b_neighbours``,
-        ``neighbours`` (residues), ``occupancy_min``, ``occupancy_mean``, ``clashes``, ``worst_overlap`` (Å),
+        ``neighbours`` (residues), ``occupancy_min``, ``occupancy_mean``, ``negative_difference``
+        (share of atoms), ``clashes``, ``worst_overlap`` (Å),
         ``bonds_rmsz``, ``angles_rmsz``, ``geometry_outliers`` and ``flags`` (codes of `FLAGS`). Missing numbers are None.
     """
 
@@ -76,7 +80,7 @@ def ligands(
         Its covalent restraints.
     columns : mapping
         Per-residue columns of other metrics, as far as they are there: ``cc``, ``q_score``, ``q_score_06``,
-        ``n_clashes``, ``worst_overlap``.
+        ``n_clashes``, ``worst_overlap``, ``negative_difference``.
     resolution : float, optional
         Å; for the expected Q-score.
     """
@@ -112,6 +116,7 @@ def ligands(
             "neighbours": neighbours,
             "occupancy_min": round(float(lowest[row]), 3),
             "occupancy_mean": round(float(occupancy[row]), 3),
+            "negative_difference": _number(columns.get("negative_difference"), row),
             "clashes": _number(columns.get("n_clashes"), row),
             "worst_overlap": _number(columns.get("worst_overlap"), row),
             "bonds_rmsz": _number(bonds, row),
@@ -140,6 +145,7 @@ def _flags(entry: dict[str, Any]) -> list[str]:
         "high_b": b_near is not None and entry["b_mean"] > HIGH_B * b_near,
         "zero_occupancy": entry["occupancy_mean"] == 0.0,
         "many_clashes": clashes is not None and clashes > MANY_CLASHES * entry["atoms"],
+        "negative_difference": (entry["negative_difference"] or 0.0) >= MANY_NEGATIVE,
     }
     return [code for code, failed in tests.items() if failed]
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import gemmi
 import numpy as np
+from numba import njit
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy import fft
 from scipy.ndimage import distance_transform_edt
 
@@ -33,7 +35,7 @@ LEVEL = 0.5
 """Correlation at the local resolution; windows hold few terms, so that lower ones drown in noise."""
 WINDOW = 8.0
 """Width of the window as a multiple of the resolution; it falls to 0 as a cosine from its centre to half of this."""
-STEP = 2.0
+STEP = 2.5
 """Distance between windows as a multiple of the resolution."""
 FINEST = 2.0 / 3.0
 """Finest local resolution that can be found as a multiple of the resolution."""
@@ -126,26 +128,26 @@ def _windowed(halves: Sequence[Density], centres: NDArray[np.float64], resolutio
     size = [2 * max(2, round(0.5 * width / step)) for step in voxel]
     lengths = voxel * np.array(size)
     box = gemmi.UnitCell(float(lengths[0]), float(lengths[1]), float(lengths[2]), cell.alpha, cell.beta, cell.gamma)
-    weight, members = _soft_sphere(size, box, 0.5 * width), _shell_matrix(size, box, width)
+    weight, members = _soft_sphere(size, box, 0.5 * width), _shell_numbers(size, box, width)
     found = np.empty(len(centres))
-    starts = np.rint(centres * dims).astype(np.int64) - np.array(size) // 2
+    half = np.array(size) // 2
+    margins = [(h, n - h) for n, h in zip(size, half.tolist(), strict=True)]
+    views = [sliding_window_view(np.pad(one.values, margins, mode="wrap"), size) for one in halves]
+    # the margin before the map is half a window, so a window starts at the place of its centre
+    starts = np.rint(centres * dims).astype(np.int64) % dims
     for first in range(0, len(centres), BATCH):
-        start = starts[first : first + BATCH]
-        x, y, z = ((start[:, axis, None] + np.arange(size[axis])) % dims[axis] for axis in range(3))
-        a, b = (
-            _window_terms(half.values[x[:, :, None, None], y[:, None, :, None], z[:, None, None, :]], weight) for half in halves
-        )
-        sums = [(values.reshape(len(start), -1) @ members) for values in ((a * b.conj()).real, abs(a) ** 2, abs(b) ** 2)]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            fsc = sums[0] / np.sqrt(sums[1] * sums[2])
-        found[first : first + BATCH] = width / _crossing_shell(np.nan_to_num(fsc), level)
+        x, y, z = starts[first : first + BATCH].T
+        a, b = (_window_terms(view[x, y, z], weight) for view in views)
+        fsc = _shell_correlations(a.reshape(len(x), -1), b.reshape(len(x), -1), members, size[2] // 2 + 1)
+        found[first : first + BATCH] = width / _crossing_shell(fsc, level)
     return found
 
 
 def _window_terms(windows: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.complex64]:
     """Return the transforms of windows (batch, nx, ny, nz), weighted and without their weighted mean."""
-    mean = np.tensordot(windows, weight / weight.sum(), axes=3)
-    return np.asarray(fft.rfftn((windows - mean[:, None, None, None]) * weight, axes=(1, 2, 3), overwrite_x=True))
+    weighted = windows * weight
+    weighted -= weighted.sum(axis=(1, 2, 3), keepdims=True) / weight.sum() * weight
+    return np.asarray(fft.rfftn(weighted, axes=(1, 2, 3), overwrite_x=True))
 
 
 def _soft_sphere(size: Sequence[int], cell: gemmi.UnitCell, radius: float) -> NDArray[np.float32]:
@@ -155,19 +157,44 @@ def _soft_sphere(size: Sequence[int], cell: gemmi.UnitCell, radius: float) -> ND
     return np.asarray(0.5 + 0.5 * np.cos(np.pi * np.minimum(distance / radius, 1.0)), dtype=np.float32)
 
 
-def _shell_matrix(size: Sequence[int], cell: gemmi.UnitCell, width: float) -> NDArray[np.float32]:
-    """Return the matrix (terms, shells) that sums the terms of a window in shells k = 1, 2, … at |s| = k/width."""
+def _shell_numbers(size: Sequence[int], cell: gemmi.UnitCell, width: float) -> NDArray[np.int32]:
+    """Return for each term of a window the number k of its shell, at |s| = k/width; 0 for those that belong to none."""
     h, k, m = np.fft.fftfreq(size[0], 1 / size[0]), np.fft.fftfreq(size[1], 1 / size[1]), np.arange(size[2] // 2 + 1)
     axes = np.meshgrid(h, k, m, indexing="ij", sparse=True)
     metric = reciprocal_metric(cell)
     s2 = sum(metric[i, j] * axes[i] * axes[j] for i in range(3) for j in range(3))
-    shell = np.rint(np.sqrt(s2) * width).astype(np.int64).ravel()
-    shells = max(2, math.floor(min(0.5 * n / length for n, length in zip(size, (cell.a, cell.b, cell.c), strict=True)) * width))
-    twice = np.broadcast_to(np.where(m > 0, 2.0, 1.0), s2.shape).ravel()
-    return np.asarray(np.where(shell[:, None] == np.arange(1, shells + 1), twice[:, None], 0.0), dtype=np.float32)
+    shell = np.rint(np.sqrt(s2) * width).astype(np.int32).ravel()
+    last = max(2, math.floor(min(0.5 * n / length for n, length in zip(size, (cell.a, cell.b, cell.c), strict=True)) * width))
+    shell[shell > last] = 0
+    return shell
 
 
-def _crossing_shell(fsc: NDArray[np.float32], level: float) -> NDArray[np.float64]:
+@njit(cache=True, nogil=True, error_model="numpy")
+def _shell_correlations(
+    a: NDArray[np.complex64], b: NDArray[np.complex64], shell: NDArray[np.int32], depth: int
+) -> NDArray[np.float64]:
+    """Return the correlation in shells 1, 2, … of each window; 0 where there is nothing.
+
+    Terms stand in rows of `depth`; those after the first of a row stand for their Friedel pair too.
+    """
+    fsc = np.zeros((len(a), shell.max()))
+    sums = np.empty((3, fsc.shape[1] + 1))
+    for window in range(len(a)):
+        sums[:] = 0.0
+        for term in range(a.shape[1]):
+            x, y = a[window, term], b[window, term]
+            share = 1.0 if term % depth == 0 else 2.0
+            sums[0, shell[term]] += share * (x.real * y.real + x.imag * y.imag)
+            sums[1, shell[term]] += share * (x.real * x.real + x.imag * x.imag)
+            sums[2, shell[term]] += share * (y.real * y.real + y.imag * y.imag)
+        for k in range(fsc.shape[1]):
+            power = sums[1, k + 1] * sums[2, k + 1]
+            if power > 0.0:
+                fsc[window, k] = sums[0, k + 1] / math.sqrt(power)
+    return fsc
+
+
+def _crossing_shell(fsc: NDArray[np.float64], level: float) -> NDArray[np.float64]:
     """Return for each row of correlations of shells 1, 2, … the (fractional) shell where it first falls below a level."""
     below = fsc < level
     at = np.where(below.any(axis=1), below.argmax(axis=1), fsc.shape[1])

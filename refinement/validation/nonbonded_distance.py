@@ -78,12 +78,12 @@ def _closest(
     keys = pairs[:, 0] * n + pairs[:, 1]
     near = exclusions(bonding.neighbours)
     owner = np.repeat(np.arange(n, dtype=np.int64), np.diff(near.first))
-    listed = owner * n + near.partner
+    listed = owner * n + near.partner  # ascending
+    place = np.minimum(np.searchsorted(listed, keys), max(len(listed) - 1, 0))
+    order = np.where(listed[place] == keys, near.order[place], 0) if len(listed) else np.zeros(len(keys), dtype=np.int64)
     metal_bonds = np.sort(bonding.coordination, axis=1).astype(np.int64)
-    bonded = np.concatenate([listed[near.order < FOURTH], metal_bonds[:, 0] * n + metal_bonds[:, 1]])
-    free = ~np.isin(keys, bonded)
-    pairs, keys = pairs[free], keys[free]
-    fourth = np.isin(keys, listed[near.order == FOURTH])
+    free = ((order == 0) | (order == FOURTH)) & ~np.isin(keys, metal_bonds[:, 0] * n + metal_bonds[:, 1])
+    pairs, fourth = pairs[free], order[free] == FOURTH
     length = np.linalg.norm(structure.positions[pairs[:, 0]] - structure.positions[pairs[:, 1]], axis=1)
     for k in np.lexsort((pairs[:, 1], pairs[:, 0], length)).tolist():
         i, j = int(pairs[k, 0]), int(pairs[k, 1])

@@ -18,6 +18,7 @@ from refinement.validation.cbeta import cbeta_deviations
 from refinement.validation.clashscore import clashscore, contact_model
 from refinement.validation.correlation import correlations
 from refinement.validation.descriptive import describe
+from refinement.validation.difference_map import unexplained
 from refinement.validation.emringer import emringer
 from refinement.validation.expected_q import q_against_expected
 from refinement.validation.geometry import covalent_geometry
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
     from refinement.maps.density import Density
     from refinement.structure import Structure
+    from refinement.validation.percentiles import Reference
 
 
 @dataclass(slots=True)
@@ -152,6 +154,7 @@ def validate(
         ("expected Q-score", lambda: q_against_expected(structure, q_score().atoms, resolution)),
         ("EMRinger", lambda: emringer(structure, density)),
         ("SMOC", lambda: smoc(structure, density, resolution)),
+        ("difference map", lambda: unexplained(structure, density, resolution, half_maps)),
         ("ligands", lambda: ligands(structure, topology, table.residues, resolution=resolution)),
         ("waters", lambda: waters(structure, density, contacts(), resolution=resolution, q_score=table.residues["q_score_06"])),
         ("resolution", lambda: map_resolution(structure, density, resolution, half_maps)),
@@ -173,9 +176,15 @@ def validate(
     _add_molprobity_score(table)
     table.details |= describe(structure)
     table.details["unknown_compounds"] = [name for name in compounds if name not in library.monomers]
-    table.details["percentiles"] = percentiles(table.metrics, resolution)
+    rank(table)
     _explain_missing(table, has_half_maps=len(half_maps) == 2)
     return table
+
+
+def rank(table: Validation, references: Sequence[Reference] = ()) -> None:
+    """Put the percentiles of the metrics, and of the mean SMOC, into the details; given references come first."""
+    values = {**table.metrics, "smoc": table.details.get("smoc", {}).get("mean")}
+    table.details["percentiles"] = percentiles(values, float(table.metrics["resolution"] or 0.0), references)
 
 
 def mean_b(structure: Structure) -> NDArray[np.float32]:

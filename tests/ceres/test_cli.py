@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import gzip
 import json
@@ -20,6 +21,7 @@ from ceres.cli import DONE, EXCLUDED, FAULT, INTERRUPTED, UNUSABLE, main
 from ceres.terminal import Terminal
 from curation.archive import half_map_path, map_path, model_path
 from curation.example import build_example_archive
+from refinement.validation.percentiles import Reference
 from refinement.validation.registry import METRICS
 
 if TYPE_CHECKING:
@@ -108,6 +110,55 @@ def test_validation_prints_one_json_object(
     assert table["initial"]["resolution"] == 3.0
     assert table == json.loads((tmp_path / "v" / "table_one.json").read_text(encoding="utf-8"))
     assert {path.name for path in (tmp_path / "v").iterdir()} == FILES - {"refined.cif.gz", "boxed_map.ccp4.gz"}
+
+
+def test_validation_writes_csv_and_a_page(model: Path, density: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page, table = tmp_path / "new" / "page.html", tmp_path / "table.csv"
+    words = ["validate", str(model), str(density), "-d", "3.0", "-o", str(tmp_path / "v")]
+    assert main([*words, "--csv", str(table), "--html", str(page)]) == DONE
+    assert "good ≤ 10, poor ≥ 20" in capsys.readouterr().out
+    rows = {row["key"]: row for row in csv.DictReader(table.read_text(encoding="utf-8").splitlines())}
+    content = json.loads((tmp_path / "v" / "table_one.json").read_text(encoding="utf-8"))
+    assert float(rows["clashscore"]["initial"]) == content["initial"]["clashscore"]
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert "FSC of model and map" in text
+    assert list(page.parent.iterdir()) == [page]
+
+    assert main([*words, "--csv", "-"]) == DONE
+    assert list(csv.DictReader(capsys.readouterr().out.splitlines())) == list(rows.values())
+
+
+@pytest.mark.parametrize(("extra", "word"), [(["--csv", "-", "--json"], "--csv -"), (["--html", "."], "folder")])
+def test_places_of_csv_and_page_are_checked_first(
+    model: Path, density: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], extra: list[str], word: str
+) -> None:
+    assert main(["validate", str(model), str(density), "-d", "3", "-o", str(tmp_path / "v"), *extra]) == UNUSABLE
+    assert word in capsys.readouterr().err
+    assert not (tmp_path / "v").exists()
+
+
+def test_own_distributions_come_first(model: Path, density: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "ours.npz"
+    Reference("ours", np.full(30, 3.0), {"clashscore": np.arange(30) + 1000.0}).write(path)
+    words = ["validate", str(model), str(density), "-d", "3", "-o", str(tmp_path / "v"), "--json"]
+    assert main([*words, "--reference", str(path)]) == DONE
+    found = json.loads(capsys.readouterr().out)["details"]["initial"]["percentiles"]
+    assert (found["clashscore"]["archive"], found["clashscore"]["source"]) == (100.0, "ours")
+    assert {"q_score", "smoc"} <= found.keys()
+    assert main([*words, "--reference", str(model)]) == UNUSABLE
+    assert "no reference distribution" in capsys.readouterr().err
+
+
+def test_table_one_says_what_is_wanted_and_why_something_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    values = {metric.key: None for metric in METRICS} | {"clashscore": 25.0, "rama_z": -1.0, "d_99_masked": 3.0}
+    Terminal().table_one({"initial": values, "reasons": {"emringer": "not_applicable"}})
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Clashscore 25.00 poor good ≤ 10, poor ≥ 20" in printed
+    assert "Rama-Z -1.00 good" in printed
+    assert "d99, masked, Å 3.00" in printed
+    assert "EMRinger – There is nothing in this model" in printed
+    assert "Rmsd to deposited" not in printed
 
 
 def test_table_one_has_arrows_and_words(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,11 +13,12 @@ from refinement.maps.density import Density
 from refinement.maps.interpolation import prepare
 from refinement.maps.scattering import model_map
 from refinement.output import RunLog
-from refinement.protocol import Strengths, _Problem, _ramachandran_share, _state, _target, refine
+from refinement.protocol import refine
 from refinement.restraints.library import load_monomer_library
 from refinement.restraints.topology import build_topology
 from refinement.score import Geometry, fit_harm, harm
 from refinement.settings import Settings, settings_for
+from refinement.states import Problem, Strengths, make_state, make_target, ramachandran_share
 from refinement.structure import Structure, from_gemmi
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ def density(hairpin: Structure) -> Density:
     return replace(empty, values=model_map(hairpin, empty, 3.0))
 
 
-def problem_of(structure: Structure, density: Density, *, threads: int = 1, settings: Settings | None = None) -> _Problem:
+def problem_of(structure: Structure, density: Density, *, threads: int = 1, settings: Settings | None = None) -> Problem:
     library = load_monomer_library(np.unique(structure.residues.compound).tolist())
-    return _Problem(
+    return Problem(
         topology=build_topology(structure, library),
         library=library,
         density=density,
@@ -62,7 +63,7 @@ def shaken(structure: Structure, by: float) -> Structure:
 
 def target_of(structure: Structure, density: Density, *, threads: int = 1) -> Target:
     problem = problem_of(structure, density, threads=threads)
-    return _target(_state("start", structure, problem), problem, 10.0, Strengths())
+    return make_target(make_state("start", structure, problem).model, problem, 10.0, Strengths())
 
 
 def test_gradient_of_the_whole_target(hairpin: Structure, density: Density) -> None:
@@ -127,6 +128,26 @@ def test_refinement_brings_a_shaken_model_back(hairpin: Structure, density: Dens
     assert last["bonds_rmsd"] < 0.015
     assert last["angles_rmsd"] < 2.0
     assert seen == sorted(seen)
+
+
+def test_an_atom_on_top_of_another_does_not_stop_the_refinement(hairpin: Structure, density: Density) -> None:
+    positions = shaken(hairpin, 0.1).positions
+    row = int(np.flatnonzero((hairpin.names == "CA") & (hairpin.residue == 5))[0])
+    positions[row] = positions[np.flatnonzero((hairpin.names == "N") & (hairpin.residue == 5))[0]]
+    log = RunLog()
+    result = refine(
+        hairpin.moved(positions),
+        density,
+        resolution=3.0,
+        library=load_monomer_library(np.unique(hairpin.residues.compound).tolist()),
+        settings=Settings(cycles=2, iterations=60, adp_evaluations=2),
+        threads=1,
+        log=log,
+        progress=lambda _doing, _fraction: None,
+    )
+    assert result.record["kept"].startswith("cycle")
+    assert result.record["cycles"][-1]["bonds_rmsd"] < 0.015
+    assert any("1 atoms lay on atoms" in row["sentence"] for row in log._rows)
 
 
 def test_a_perfect_model_is_not_made_worse(hairpin: Structure, density: Density) -> None:
@@ -198,7 +219,7 @@ def test_what_did_harm_is_restrained_more() -> None:
 
 def test_the_backbone_term_is_weak_where_the_map_is_strong() -> None:
     settings = settings_for("default")
-    shares = [_ramachandran_share(d, settings) for d in (2.0, 2.5, 2.75, 3.0, 4.5)]
+    shares = [ramachandran_share(d, settings) for d in (2.0, 2.5, 2.75, 3.0, 4.5)]
     assert shares[0] == shares[1] == settings.ramachandran_fine
     assert shares == sorted(shares)
     assert shares[-1] == settings.ramachandran

@@ -19,6 +19,7 @@ from ceres.management.commands.work_run import work_with_bars
 from ceres.management.display import listing_progress, run_table, step_progress
 from ceres.models import State
 from ceres.pipeline.plan import RunDiffersError, plan_run
+from ceres.pipeline.work import retry_failed
 from curation.example import build_example_archive
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Command(OperatorCommand):
         run = planned.run
         published = run.jobs.filter(state=State.PUBLISHED).count()
         console.print(f"Run {run} on {archive}: {planned.pairs} pairs, {published} published before.", highlight=False)
+        retry_failed(run)
         work_with_bars(run, console)
         console.print(run_table(run))
         complain_about_our_faults(run)

@@ -140,3 +140,27 @@ def peptide() -> Callable[..., Peptide]:
         return build(sequence, *angles, chi or [(-65.0, 180.0, 180.0, 180.0)] * len(sequence), chain)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def sheet(peptide: Callable[..., Peptide]) -> Callable[..., Peptide]:
+    """Return a function that lays two strands of nine alanines side by side, 4.8 Å apart, numbers 1 to 9 and 21 to 29."""
+
+    def make(*, parallel: bool, shift: float = 0.0) -> Peptide:
+        strand = peptide(["ALA"] * 9, phi=-120.0, psi=120.0)
+        xyz = {name: np.array([s.position for s in strand.sites if s.name == name]) for name in ("CA", "C", "O")}
+        centre = xyz["CA"].mean(axis=0)
+        along = np.linalg.svd(xyz["CA"] - centre)[2][0]
+        along *= np.sign(along @ (xyz["CA"][-1] - xyz["CA"][0]))
+        carbonyl = xyz["O"] - xyz["C"]
+        across = carbonyl[0::2].sum(axis=0) - carbonyl[1::2].sum(axis=0)
+        across -= (across @ along) * along
+        across /= np.linalg.norm(across)
+        frame = np.stack([across, np.cross(along, across), along])
+        turn = np.ones(3) if parallel else np.array([-1.0, 1.0, -1.0])
+        placed = [(site, frame @ (site.position - centre)) for site in strand.sites]
+        first = [replace(site, position=at) for site, at in placed]
+        second = [replace(s, number=s.number + 20, position=turn * at + np.array([4.8, 0.0, shift])) for s, at in placed]
+        return Peptide(first + second)
+
+    return make

@@ -1,0 +1,190 @@
+"""Peptide flips: a carbonyl that points the wrong way, turned by 180° and minimised with its surroundings.
+
+Tried are the peptides on both sides of every residue whose φ and ψ aren't favoured, twisted peptides, and those
+whose atoms would lie in clearly more density the other way round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from refinement.conformers import NamedAtoms, peptide_bonds
+from refinement.minimise import minimise
+from refinement.moves.neighbourhood import Neighbourhood
+from refinement.structure import ResidueKind
+from refinement.target import CARBON_NUMBER
+from refinement.validation.cbeta import cbeta_deviations
+from refinement.validation.omega import omega
+from refinement.validation.ramachandran import FAVORED, ramachandran
+from refinement.validation.rotamers import rotamers
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from refinement.maps.interpolation import InterpolatedMap
+    from refinement.structure import Structure
+    from refinement.target import Target
+
+RADIUS = 6.0
+"""Å round the peptide within which residues move."""
+STEPS = 60
+"""Optimiser steps of a trial."""
+ENOUGH = 2.0
+"""The energy must fall by more than this."""
+CLEARER = 1.0
+"""Standard deviations of the map, weighted by atomic number relative to carbon and summed over C, O and N, by which
+a peptide must lie higher the other way to be tried for that alone."""
+PART, AT_LEAST = 0.1, 20
+"""Of all peptides at most this part is tried (or this number); backbone that isn't favoured first, then the clearest."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeptideFlip:
+    """A peptide that was turned.
+
+    Attributes
+    ----------
+    residue : int
+        Row of the residue with the carbonyl.
+    label : str
+        Its name.
+    gain : float
+        Energy gained, in units of the target.
+    kept : bool
+        Whether it stayed after the minimisation of the whole model.
+    """
+
+    residue: int
+    label: str
+    gain: float
+    kept: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the move for the log."""
+        return {"residue": self.label, "gain": round(self.gain, 2), "kept": self.kept}
+
+    def undone(self) -> PeptideFlip:
+        """Return the record of the move taken back."""
+        return replace(self, kept=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Peptides:
+    """Peptides between residues with one conformer: rows of residues and of CA, C, O, N (next), CA (next)."""
+
+    residue: NDArray[np.int64]
+    atoms: NDArray[np.int32]
+
+
+def flip_peptides(
+    structure: Structure, target: Target, density: InterpolatedMap, *, max_shift: float
+) -> tuple[Structure, list[PeptideFlip]]:
+    """Turn peptides that fit better the other way.
+
+    A flip is kept if the energy of the neighbourhood falls by more than `ENOUGH` against the same neighbourhood
+    minimised without it, if the atoms that move fit the map no worse, and if nothing that is counted gets worse.
+
+    Parameters
+    ----------
+    structure : Structure
+        The model without hydrogens.
+    target : Target
+        Its target.
+    density : InterpolatedMap
+        The map, normalised.
+    max_shift : float
+        Å; longest shift of an atom in one step.
+    """
+    peptides = _peptides(structure)
+    flips = []
+    for k in _suspects(structure, peptides, density).tolist():
+        row, atoms = int(peptides.residue[k]), peptides.atoms[k]
+        moving = _surroundings(structure, atoms)
+        energy = Neighbourhood(target, structure.positions, moving)
+        curvature = energy.curvature()
+        ends = []
+        for start in (structure.positions, flipped(structure.positions, atoms)):
+            found = minimise(energy, start[moving], max_iterations=STEPS, max_shift=max_shift, curvature=curvature)
+            ends.append((found.energy, energy.map_energy(found.x), found.x))
+        gain = ends[0][0] - ends[1][0]
+        if gain <= ENOUGH or ends[1][1] > ends[0][1]:
+            continue
+        positions = structure.positions.copy()
+        positions[moving] = ends[1][2]
+        if all(new <= old for old, new in zip(_counts(structure), _counts(structure.moved(positions)), strict=True)):
+            structure = structure.moved(positions)
+            flips.append(PeptideFlip(row, structure.residues.label(row), gain))
+    return structure, flips
+
+
+def flipped(positions: NDArray[np.float64], atoms: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return the positions with C, O and N of one peptide turned by 180° about the line through both Cα.
+
+    Parameters
+    ----------
+    atoms : NDArray[int32], shape (5,)
+        CA, C, O, N, CA.
+    """
+    turned = positions.copy()
+    turned[atoms[1:4]] = _turned(positions, atoms[None])[0]
+    return turned
+
+
+def _turned(positions: NDArray[np.float64], atoms: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return where C, O and N of peptides (rows of `atoms`, shape (m, 5)) are after the flip, shape (m, 3, 3)."""
+    start, end = positions[atoms[:, 0]], positions[atoms[:, 4]]
+    axis = (end - start) / np.maximum(np.linalg.norm(end - start, axis=1), 1e-6)[:, None]
+    arm = positions[atoms[:, 1:4]] - start[:, None]
+    along = (arm * axis[:, None]).sum(axis=2)[:, :, None] * axis[:, None]
+    return start[:, None] + 2.0 * along - arm
+
+
+def _peptides(structure: Structure) -> Peptides:
+    table = next(NamedAtoms(structure, ("CA", "C", "O", "N")).conformers())
+    bonds = peptide_bonds(structure, table[:, 3], table[:, 1], structure.residues.kind == ResidueKind.PROTEIN)
+    rows = np.flatnonzero(bonds.following >= 0)
+    after = bonds.following[rows]
+    atoms = np.column_stack([table[rows, :3], table[after, 3], table[after, 0]])
+    usable = (atoms >= 0).all(axis=1) & (structure.altloc[atoms] == "").all(axis=1)
+    usable &= structure.residues.compound[after] != "PRO"  # its ring holds N
+    return Peptides(rows[usable], np.ascontiguousarray(atoms[usable]))
+
+
+def _suspects(structure: Structure, peptides: Peptides, density: InterpolatedMap) -> NDArray[np.int64]:
+    """Return which peptides are tried, in the order of the chain."""
+    score = np.nan_to_num(ramachandran(structure).score, nan=np.inf)
+    angles = omega(structure)
+    twisted = np.zeros(len(score), dtype=np.bool_)
+    twisted[angles.residue[angles.twisted]] = True
+    after = structure.residue[peptides.atoms[:, 4]]
+    odd = (np.minimum(score[peptides.residue], score[after]) < FAVORED) | twisted[after]
+    middle = peptides.atoms[:, 1:4]
+    here = structure.positions[middle]
+    there = _turned(structure.positions, peptides.atoms)
+    gain = density.values(there.reshape(-1, 3)) - density.values(here.reshape(-1, 3))
+    clearer = (gain.reshape(-1, 3) * structure.elements[middle] / CARBON_NUMBER).sum(axis=1)
+    tried = np.flatnonzero(odd | (clearer > CLEARER))
+    order = np.lexsort((-clearer[tried], ~odd[tried]))
+    return np.sort(tried[order][: max(AT_LEAST, round(PART * len(odd)))])
+
+
+def _surroundings(structure: Structure, atoms: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the atoms of all residues near a peptide, ascending."""
+    middle = structure.positions[atoms].mean(axis=0)
+    near = ((structure.positions - middle) ** 2).sum(axis=1) < RADIUS**2
+    chosen = np.zeros(len(structure.residues), dtype=np.bool_)
+    chosen[structure.residue[near]] = True
+    return np.flatnonzero(chosen[structure.residue]).astype(np.int32)
+
+
+def _counts(structure: Structure) -> list[float]:
+    """Return what may not get worse, clashes apart, which need hydrogens built anew."""
+    summaries = (ramachandran(structure).summary, rotamers(structure).summary, cbeta_deviations(structure).summary)
+    found: dict[str, float | None] = {**omega(structure).summary}
+    for summary in summaries:
+        found |= summary
+    names = ("rama_outliers", "rotamer_outliers", "cbeta_deviations", "cis_nonproline", "twisted_peptides")
+    return [found[name] or 0.0 for name in names]

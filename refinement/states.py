@@ -1,0 +1,163 @@
+"""States of the model during refinement, and the target that fits one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from refinement.restraints.cbeta import cbeta_restraints
+from refinement.restraints.contact_types import contact_types
+from refinement.restraints.hydrogens import hydrogenate
+from refinement.restraints.nonbonded import make_nonbonded
+from refinement.restraints.ramachandran import ramachandran_restraints
+from refinement.restraints.riding import place
+from refinement.restraints.rotamers import rotamer_restraints, rotamer_targets
+from refinement.score import Geometry, measure_geometry
+from refinement.target import Target, covalent_terms
+from refinement.validation.ramachandran import FAVORED, ramachandran
+
+if TYPE_CHECKING:
+    import gemmi
+    from numpy.typing import NDArray
+
+    from refinement.maps.density import Density
+    from refinement.maps.interpolation import InterpolatedMap
+    from refinement.restraints.hydrogens import Hydrogenated
+    from refinement.restraints.nonbonded import Nonbonded
+    from refinement.restraints.topology import Topology
+    from refinement.settings import Settings
+    from refinement.structure import Structure
+
+STRONGER = 1.6
+"""Factor on a restraint after a cycle in which it was too weak to prevent harm."""
+MAX_FACTOR = 20.0
+
+
+@dataclass(slots=True)
+class Strengths:
+    """Factors on the restraints, raised where a cycle did harm and kept for the rest of the run."""
+
+    contacts: float = 1.0
+    rotamers: float = 1.0
+    ramachandran: float = 1.0
+    cbeta: float = 1.0
+    peptides: float = 1.0
+    map: float = 1.0
+
+    def raise_for(self, harms: list[str]) -> None:
+        """Strengthen what failed."""
+        for name, attribute in (
+            ("clashscore", "contacts"),
+            ("rotamer_outliers", "rotamers"),
+            ("rama_outliers", "ramachandran"),
+            ("cbeta_deviations", "cbeta"),
+            ("cis_nonproline", "peptides"),
+            ("twisted_peptides", "peptides"),
+        ):
+            if name in harms:
+                setattr(self, attribute, min(getattr(self, attribute) * STRONGER, MAX_FACTOR))
+        if {"bonds_rmsd", "angles_rmsd", "chirality_outliers", "planarity_outliers"} & set(harms):
+            self.map = max(self.map / STRONGER, 1.0 / MAX_FACTOR)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What doesn't change during the run."""
+
+    topology: Topology
+    library: gemmi.MonLib
+    density: Density
+    interpolated: InterpolatedMap
+    resolution: float
+    settings: Settings
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model without hydrogens, and the same with them."""
+
+    structure: Structure
+    hydrogenated: Hydrogenated
+
+    def moved(self, positions: NDArray[np.float64]) -> Model:
+        """Return the model with its non-hydrogen atoms at `positions`; hydrogens ride along."""
+        full = self.hydrogenated
+        everything = full.structure.positions.copy()
+        everything[full.heavy] = positions
+        place(full.riding, everything)
+        return Model(self.structure.moved(positions), replace(full, structure=full.structure.moved(everything)))
+
+    def nonbonded(self, library: gemmi.MonLib) -> Nonbonded:
+        """Return the repulsion of its atoms."""
+        bonded = self.hydrogenated.bonding.neighbours
+        full = self.hydrogenated.structure
+        return make_nonbonded(full, contact_types(full, bonded, library), bonded)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A model after a cycle (hydrogens built anew), and how good it is."""
+
+    label: str
+    model: Model
+    geometry: Geometry
+    density_mean: float
+
+    @property
+    def structure(self) -> Structure:
+        """The model without hydrogens."""
+        return self.model.structure
+
+
+def make_state(label: str, structure: Structure, problem: Problem) -> State:
+    """Build hydrogens on a model and measure it."""
+    built = hydrogenate(structure, problem.library, from_dictionary=True)
+    geometry = measure_geometry(structure, problem.topology, problem.library, built)
+    values: NDArray[np.float64] = problem.interpolated.values(structure.positions)
+    return State(label, Model(structure, built), geometry, float(values.mean()))
+
+
+def make_target(model: Model, problem: Problem, weight: float, strengths: Strengths) -> Target:
+    """Build the target for the present model: targets of conformation-dependent terms are those of now."""
+    settings, bare = problem.settings, model.structure
+    weight = weight * strengths.map
+    stiffness = max(1.0, weight / 10.0)
+    cbeta = cbeta_restraints(bare, sigma=settings.cbeta_sigma)
+    side_chains = rotamer_targets(bare)
+    rotamer = rotamer_restraints(side_chains, sigma=settings.rotamer_sigma, limit=np.inf)
+    rare = np.isin(rotamer.residue, side_chains.residue[side_chains.score < FAVORED])
+    torsions = [
+        replace(cbeta, weight=cbeta.weight * stiffness * strengths.cbeta),
+        replace(rotamer, weight=rotamer.weight * stiffness * strengths.rotamers * np.where(rare, settings.outlier_boost, 1.0)),
+    ]
+    backbone = ramachandran_restraints(bare, problem.topology)
+    scores = ramachandran(bare).score[backbone.residue]
+    boost = np.where(scores < FAVORED, settings.outlier_boost, 1.0)
+    share = ramachandran_share(problem.resolution, settings)
+    return Target(
+        model.hydrogenated,
+        problem.interpolated,
+        covalent=covalent_terms(bare, problem.topology, peptides=strengths.peptides),
+        nonbonded=model.nonbonded(problem.library),
+        contact_weight=contact_weight(weight, settings, strengths),
+        contact_reduction=settings.nonbonded_slack,
+        list_margin=settings.list_margin,
+        torsions=torsions,
+        ramachandran=backbone.weighted(weight * share * boost * strengths.ramachandran),
+        map_weight=weight,
+        threads=problem.threads,
+    )
+
+
+def contact_weight(weight: float, settings: Settings, strengths: Strengths) -> float:
+    """Return the weight of contacts (1/Å²) that goes with a map weight."""
+    return max(settings.nonbonded, settings.nonbonded_per_weight * weight) * strengths.contacts
+
+
+def ramachandran_share(resolution: float, settings: Settings) -> float:
+    """Return the weight of the Ramachandran term relative to the map: full from 3 Å on, little at 2.5 Å and better."""
+    part = float(np.clip((resolution - 2.5) / 0.5, 0.0, 1.0))
+    return settings.ramachandran_fine + part * (settings.ramachandran - settings.ramachandran_fine)
