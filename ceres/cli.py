@@ -131,6 +131,9 @@ def _add_refine(commands: Any) -> None:
     command = commands.add_parser("refine", help="refine a model against a map and validate it before and after")
     _add_inputs(command)
     _add_engine(command)
+    command.add_argument(
+        "--cross-validate", action="store_true", help="refine into the first half-map too, and compare with the second"
+    )
     command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     _finish(command, _refine)
 
@@ -228,6 +231,7 @@ def _refine(options: argparse.Namespace, terminal: Terminal) -> int:
             protocol=options.protocol,
             threads=threads,
             seed=options.seed,
+            cross_validate=options.cross_validate,
             output=options.output,
             progress=progress,
         )

@@ -271,7 +271,12 @@ def _choose(
         progress("B factors", 0.92 + 0.02 * number)
         before = replace(state.structure, b_iso=initial.structure.b_iso)
         fit = fit_b(
-            before, problem.density, problem.resolution, evaluations=settings.adp_evaluations, smoothness=settings.adp_smoothness
+            before,
+            problem.density,
+            problem.resolution,
+            evaluations=settings.adp_evaluations,
+            smoothness=settings.adp_smoothness,
+            threads=problem.threads,
         )
         if cc_initial is None:
             cc_initial = _cc(initial.structure, problem)

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from refinement import __version__
+from refinement.cross_validation import refine_into_half
 from refinement.errors import InputError, MapError, ModelError
 from refinement.maps.boxing import box_around
 from refinement.maps.density import read_map, write_map
@@ -38,10 +39,11 @@ if TYPE_CHECKING:
     import gemmi
 
     from refinement.maps.density import Density
+    from refinement.settings import Settings
     from refinement.structure import Structure
 
 Progress = Callable[[str, str, float], None]
-"""``progress(stage, doing, fraction)``; stages are read, validate, refine, write."""
+"""``progress(stage, doing, fraction)``; stages are read, validate, refine, cross-validate, write."""
 
 SCHEMA = 1
 BOX_CUSHION = 5.0
@@ -132,6 +134,7 @@ def refine_files(
     protocol: str = "default",
     threads: int | None = None,
     seed: int = 0,
+    cross_validate: bool = False,
     output: Path,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -144,7 +147,9 @@ def refine_files(
     threads : int or None
         Threads to use; the result doesn't depend on it. None uses all processors.
     seed : int
-        Recorded; the protocols of this version draw no random numbers.
+        Seed of the shake before cross-validation; the refinement itself draws no random numbers.
+    cross_validate : bool
+        Refine also into the first half-map alone, and compare with both.
 
     Returns
     -------
@@ -159,6 +164,9 @@ def refine_files(
     report = progress or _silent
     settings = settings_for(protocol)
     log, started = RunLog(), time.perf_counter()
+    if cross_validate and not half_maps:
+        message = "Cross-validation was asked for, but there are no half-maps."
+        raise InputError("half_maps_missing", message, "Give both half-maps, or leave cross-validation out.")
     inputs = _read(model, density_path, resolution, half_maps, libraries, log, report)
     initial = _validated(inputs, inputs.structure, resolution, contour, "validate", report)
     refine_started = time.perf_counter()
@@ -183,6 +191,8 @@ def refine_files(
         )
     refined = _validated(inputs, final_model, resolution, contour, "validate", report)
     _add_changes(inputs.structure, refined_model.structure, refined)
+    if cross_validate:
+        _add_cross_validation(inputs, refined, resolution, settings, threads, seed, log, report)
     table = _table_one(
         inputs,
         {"initial": initial, "refined": refined},
@@ -190,6 +200,7 @@ def refine_files(
             **settings.model_dump(mode="json"),
             "hash": settings.digest(),
             "seed": seed,
+            "cross_validate": cross_validate,
             "resolution": resolution,
             "contour": contour,
         },
@@ -313,6 +324,38 @@ def _with_b_of(initial: Structure, refined: Structure) -> Structure:
     _, nearest = cKDTree(refined.positions).query(initial.positions[~heavy])
     b_iso[~heavy] = refined.b_iso[nearest]
     return replace(initial, b_iso=b_iso)
+
+
+def _add_cross_validation(
+    inputs: _Inputs,
+    table: Validation,
+    resolution: float,
+    settings: Settings,
+    threads: int | None,
+    seed: int,
+    log: RunLog,
+    report: Progress,
+) -> None:
+    """Refine into the first half-map and add the outcome to the refined model's table."""
+    started = time.perf_counter()
+    result = refine_into_half(
+        inputs.structure,
+        inputs.density,
+        *inputs.half_maps,
+        resolution=resolution,
+        library=inputs.library,
+        settings=settings,
+        threads=threads,
+        seed=seed,
+        log=log,
+        progress=lambda doing, fraction: report("cross-validate", doing, fraction),
+    )
+    table.metrics.update(result.summary)
+    table.curves.update(result.curves)
+    for key in result.summary:
+        table.reasons.pop(key, None)
+    table.reasons.update(result.reasons)
+    table.timings_s["cross-validation"] = round(time.perf_counter() - started, 3)
 
 
 def _add_changes(initial: Structure, refined: Structure, table: Validation) -> None:

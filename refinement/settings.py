@@ -73,9 +73,12 @@ class Settings(BaseModel):
     flip_cycles: tuple[int, ...] = Field(
         (2, 4), description="Cycles that try to turn peptides, when side chains are in place and before the model settles."
     )
-    adp_evaluations: int = Field(18, ge=0, description="Model maps computed in the B fit; more gains less than 0.001 in CC.")
+    adp_evaluations: int = Field(10, ge=0, description="Steps of the B fit; more gain less than 0.0002 in CC.")
     adp_smoothness: float = Field(
-        0.02, ge=0, description="Strength of the smoothness of B between neighbouring groups, by fits into half-maps, see docs."
+        0.01, ge=0, description="Strength of the smoothness of B between neighbouring groups, by fits into half-maps, see docs."
+    )
+    cross_validation_shake: float = Field(
+        0.3, ge=0, description="Å rms; moves atoms before they are refined into one half-map, so that they forget the other one."
     )
     cushion: float = Field(6.0, gt=0, description="Å; the map is cut around the model with this margin.")
 

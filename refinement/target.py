@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refinement.maps.interpolation import InterpolatedMap
-    from refinement.maps.overlap import LeastSquaresTarget
     from refinement.restraints.dihedrals import DihedralRestraints
     from refinement.restraints.hydrogens import Hydrogenated
     from refinement.restraints.nonbonded import Nonbonded
@@ -65,8 +64,6 @@ class Target:
         Weight of contacts (1/Å²), the overlap that costs nothing and the margin of the pair list (Å).
     threads : int
         1, or more for a helper thread.
-    exact : LeastSquaresTarget or None
-        In the last cycles: the exact data term, beside the density at the centres.
     """
 
     def __init__(
@@ -83,12 +80,11 @@ class Target:
         ramachandran: RamachandranRestraints,
         map_weight: float,
         threads: int = 1,
-        exact: LeastSquaresTarget | None = None,
     ) -> None:
         self.model, self.density, self.nonbonded = model, density, nonbonded
         self.contact_weight, self.contact_reduction, self.list_margin = contact_weight, contact_reduction, list_margin
         self.covalent, self.torsions, self.ramachandran = covalent, torsions, ramachandran
-        self.map_weight, self.exact = map_weight, exact
+        self.map_weight = map_weight
         full = model.structure
         self._positions = full.positions.copy()
         self._pairs = nonbonded.pair_list(self._positions, margin=list_margin)
@@ -153,8 +149,6 @@ class Target:
             energies[f"dihedrals {number}"] = term.energy_and_gradient(self._bare, gradient)
         energies["ramachandran"] = self.ramachandran.energy_and_gradient(self._bare, gradient)
         energies["map"] = self.density.energy_and_gradient(self._bare, self.map_weight * self.scattering, gradient)
-        if self.exact is not None:
-            energies["exact"] = self.exact.energy_and_gradient(self._bare, gradient)
         return energies
 
 

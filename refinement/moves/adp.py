@@ -41,11 +41,11 @@ BACKBONE = (
     *("N", "CA", "C", "O", "OXT", "CB"),
     *("P", "OP1", "OP2", "OP3", "O5'", "C5'", "C4'", "C3'", "O3'", "O4'", "C2'", "O2'", "C1'"),
 )
-ATOMS_BELOW, TWO_GROUPS_BELOW = 3.5, 4.5
+ATOMS_BELOW, TWO_GROUPS_BELOW = 2.0, 4.5
 """Å; up to the first limit atoms have B factors of their own, up to the second one side chains and bases."""
 BOND_LENGTH = 1.5
 """Å; atoms at this distance are held together with unit weight."""
-ATOM_STIFFNESS = 3.5
+ATOM_STIFFNESS = 4.0
 """Factor on the smoothness where atoms have B factors of their own: there is less in the map for each."""
 
 
