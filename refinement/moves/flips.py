@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 
 RADIUS = 6.0
 """Å round the peptide within which residues move."""
-STEPS = 60
-"""Optimiser steps of a trial."""
+STEPS, FIRST_STEPS = 60, 20
+"""Optimiser steps of a trial, and of its first look."""
+HOPELESS = 0.05
+"""A flip whose energy is higher than this part of the energy without it after the first look isn't minimised further."""
 ENOUGH = 2.0
 """The energy must fall by more than this."""
 CLEARER = 1.0
@@ -105,15 +107,21 @@ def flip_peptides(
         moving = _surroundings(structure, atoms)
         energy = Neighbourhood(target, structure.positions, moving)
         curvature = energy.curvature()
-        ends = []
-        for start in (structure.positions, flipped(structure.positions, atoms)):
-            found = minimise(energy, start[moving], max_iterations=STEPS, max_shift=max_shift, curvature=curvature)
-            ends.append((found.energy, energy.map_energy(found.x), found.x))
-        gain = ends[0][0] - ends[1][0]
-        if gain <= ENOUGH or ends[1][1] > ends[0][1]:
+        start = structure.positions[moving]
+        now = energy(start, np.empty_like(start))
+        turned = flipped(structure.positions, atoms)[moving]
+        look = minimise(energy, turned, max_iterations=FIRST_STEPS, max_shift=max_shift, curvature=curvature)
+        if look.energy > now + HOPELESS * abs(now):
+            continue
+        stay, flip = (
+            minimise(energy, x, max_iterations=steps, max_shift=max_shift, curvature=curvature)
+            for x, steps in ((start, STEPS), (look.x, STEPS - FIRST_STEPS))
+        )
+        gain = stay.energy - flip.energy
+        if gain <= ENOUGH or energy.map_energy(flip.x) > energy.map_energy(stay.x):
             continue
         positions = structure.positions.copy()
-        positions[moving] = ends[1][2]
+        positions[moving] = flip.x
         if all(new <= old for old, new in zip(_counts(structure), _counts(structure.moved(positions)), strict=True)):
             structure = structure.moved(positions)
             flips.append(PeptideFlip(row, structure.residues.label(row), gain))

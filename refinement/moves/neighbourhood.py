@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from refinement.restraints import riding
+from refinement.restraints.nonbonded import moved_beyond
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,8 +66,8 @@ class Neighbourhood:
         turning = np.zeros(len(target.model.structure), dtype=np.bool_)
         turning[heavy[moving]] = True
         frames = target.model.riding
-        riders = np.asarray((frames.frame >= 0) & turning[np.maximum(frames.frame, 0)]).any(axis=1)
-        self._riding = _riders(frames, riders)
+        riders = ((frames.frame >= 0) & turning[np.maximum(frames.frame, 0)]).any(axis=1)
+        self._riding = _riders(frames, np.flatnonzero(riders))
         turning[self._riding.hydrogen] = True
         self._full = target.full_positions(positions)
         self._turning, self._moved = turning, heavy[moving]
@@ -74,6 +75,9 @@ class Neighbourhood:
         middle = positions[moving].mean(axis=0)
         reach = np.sqrt(((positions[moving] - middle) ** 2).sum(axis=1).max()) + SHELL
         self._near = np.flatnonzero(((self._full - middle) ** 2).sum(axis=1) < reach**2).astype(np.int32)
+        self._felt = np.unique(np.concatenate([self._near, self._riding.frame.ravel().clip(0), self._moved]))
+        self._touched = _touched(self._covalent, self._torsions, self._ramachandran, moving)
+        self._turning_rows = np.flatnonzero(turning)
         self._pairs = self._listed()
 
     def __call__(self, x: NDArray[np.float64], gradient: NDArray[np.float64]) -> float:
@@ -82,10 +86,11 @@ class Neighbourhood:
         self._bare[self.moving] = x
         self._full[self._moved] = x
         riding.place(self._riding, self._full)
-        if self._pairs.outdated(self._full):
+        rows = self._turning_rows
+        if moved_beyond(self._full[rows], self._pairs.built_at[rows], 0.5 * self._pairs.margin):
             self._pairs = self._listed()
-        self._full_gradient[:] = 0.0
-        self._bare_gradient[:] = 0.0
+        self._full_gradient[self._felt] = 0.0
+        self._bare_gradient[self._touched] = 0.0
         energy = self._pairs.energy_and_gradient(
             self._full, self._full_gradient, weight=target.contact_weight, reduction=target.contact_reduction
         )
@@ -112,6 +117,14 @@ class Neighbourhood:
         return replace(pairs, pairs=pairs.pairs[felt], contact=pairs.contact[felt])
 
 
+def _touched(
+    covalent: Covalent, torsions: list[DihedralRestraints], backbone: RamachandranRestraints, moving: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Return all atoms that the restraints write a gradient for."""
+    groups = [getattr(covalent, name).atoms for name in WEIGHTS] + [term.atoms for term in torsions] + [backbone.atoms, moving]
+    return np.unique(np.concatenate([group.ravel() for group in groups]))
+
+
 def _part_of(covalent: Covalent, active: Flags) -> Covalent:
     """Return the restraints that move an active atom."""
     changed: dict[str, Any] = {}
@@ -133,14 +146,14 @@ def _touching(term: Term, active: Flags) -> Term:
     return replace(term, **{item.name: getattr(term, item.name)[mask] for item in fields(term)})
 
 
-def _riders(frames: Riding, mask: Flags) -> Riding:
+def _riders(frames: Riding, rows: NDArray[np.intp]) -> Riding:
     """Return the frames of some hydrogens, without their rotors."""
     return replace(
         frames,
-        hydrogen=frames.hydrogen[mask],
-        frame=frames.frame[mask],
-        shape=frames.shape[mask],
-        coefficients=frames.coefficients[mask],
-        length=frames.length[mask],
-        rotor=frames.rotor[mask],
+        hydrogen=frames.hydrogen[rows],
+        frame=frames.frame[rows],
+        shape=frames.shape[rows],
+        coefficients=frames.coefficients[rows],
+        length=frames.length[rows],
+        rotor=frames.rotor[rows],
     )

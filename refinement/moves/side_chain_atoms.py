@@ -125,10 +125,12 @@ class Contacts(NamedTuple):
     ----------
     listed : NDArray[int64], shape (MAX_OWN,)
         Neighbours of each own atom.
-    atom : NDArray[int32], shape (MAX_OWN, MAX_NEAR)
-        Rows of the model.
+    at : NDArray[float64], shape (MAX_OWN, MAX_NEAR, 3)
+        Their positions, Å: they stay while one side chain is searched.
     limit : NDArray[float64], shape (MAX_OWN, MAX_NEAR)
         Å below which they repel; negative for a hydrogen and an acceptor.
+    outer : NDArray[float64], shape (MAX_OWN, MAX_NEAR)
+        Å²; squared distance from which there is no energy.
     n_pairs : NDArray[int64], shape (1,)
         Pairs inside the side chain.
     pair : NDArray[int64], shape (MAX_PAIRS, 2)
@@ -137,7 +139,8 @@ class Contacts(NamedTuple):
     """
 
     listed: NDArray[np.int64]
-    atom: NDArray[np.int32]
+    at: NDArray[np.float64]
+    outer: NDArray[np.float64]
     limit: NDArray[np.float64]
     n_pairs: NDArray[np.int64]
     pair: NDArray[np.int64]
@@ -148,7 +151,8 @@ def room() -> Contacts:
     """Return empty lists of contacts."""
     return Contacts(
         listed=np.zeros(MAX_OWN, dtype=np.int64),
-        atom=np.zeros((MAX_OWN, MAX_NEAR), dtype=np.int32),
+        at=np.zeros((MAX_OWN, MAX_NEAR, 3)),
+        outer=np.zeros((MAX_OWN, MAX_NEAR)),
         limit=np.zeros((MAX_OWN, MAX_NEAR)),
         n_pairs=np.zeros(1, dtype=np.int64),
         pair=np.zeros((MAX_PAIRS, 2), dtype=np.int64),
@@ -201,7 +205,10 @@ def _list_atom(atoms: Atoms, chains: SideChains, rules: Rules, contacts: Contact
         if gap < chains.reach[a] + atoms.radius[own] and place < MAX_NEAR:
             limit = _limit(atoms, rules, own, atom)
             if limit != 0.0:
-                contacts.atom[a - first, place], contacts.limit[a - first, place] = atom, limit
+                for k in range(3):
+                    contacts.at[a - first, place, k] = atoms.positions[atom, k]
+                contacts.limit[a - first, place] = limit
+                contacts.outer[a - first, place] = (limit if limit > 0.0 else rules.reduction + BOND_REACH - limit) ** 2
                 contacts.listed[a - first] += 1
 
 
@@ -241,19 +248,19 @@ def _contact(square: float, limit: float, rules: Rules) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def surroundings_energy(
-    atoms: Atoms, chains: SideChains, rules: Rules, contacts: Contacts, s: int, points: Floats, side: bool
-) -> float:
+def surroundings_energy(chains: SideChains, rules: Rules, contacts: Contacts, s: int, points: Floats, side: bool) -> float:
     """Return the contacts of the side chain (or of its backbone) at `points` with everything else."""
     energy = 0.0
     for a in range(chains.first[s + 1] - chains.first[s]):
         if (chains.level[chains.first[s] + a] > 0) != side:
             continue
         x, y, z = points[a, 0], points[a, 1], points[a, 2]
+        at, outer = contacts.at[a], contacts.outer[a]
         for k in range(contacts.listed[a]):
-            atom = contacts.atom[a, k]
-            dx, dy, dz = atoms.positions[atom, 0] - x, atoms.positions[atom, 1] - y, atoms.positions[atom, 2] - z
-            energy += _contact(dx * dx + dy * dy + dz * dz, contacts.limit[a, k], rules)
+            dx, dy, dz = at[k, 0] - x, at[k, 1] - y, at[k, 2] - z
+            square = dx * dx + dy * dy + dz * dz
+            if square < outer[k]:
+                energy += _contact(square, contacts.limit[a, k], rules)
     return energy
 
 

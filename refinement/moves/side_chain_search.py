@@ -28,11 +28,13 @@ KEPT = 4
 """Candidates that are polished."""
 DISTINCT = 30.0
 """Degrees; candidates nearer than this in every χ are one."""
-POLISH_STEPS = (8.0, 4.0, 2.0)
+COARSE, FINE, FINEST = 8.0, 4.0, 2.0
 POLISH_ROUNDS = 4
-"""Degrees, and how often at most a step size goes round all χ."""
+"""Steps of the polish in degrees, and how often at most each goes round all χ."""
 SLACK = 8.0
 """Candidates that would need more than this from hydrogen bonds aren't looked at further."""
+POLISHABLE = 0.3
+"""Nor those that are worse than the best one by more than this part of its energy: polishing doesn't gain so much."""
 WIDE, TINY = 1e30, 1e-9
 
 
@@ -90,7 +92,7 @@ def _search_one(
     outlier, allowed = score < rules.outlier, rules.outlier <= score < rules.favored
     lowest_score = 0.999 * score if allowed else rules.favored
     current = _fixed_part(atoms, field, chains, rules, contacts, s, base)
-    current += _polish(atoms, field, chains, tables, rules, contacts, s, base, trial, chi, lowest_score)
+    current += _polish(atoms, field, chains, tables, rules, contacts, s, base, trial, chi, lowest_score, FINEST)
     best, best_angle, found = current - rules.gain, 0.0, False
     if outlier:
         best, found = current, True
@@ -142,20 +144,24 @@ def _best_of(
     best, energies = np.empty((KEPT, 4)), np.empty(KEPT)
     for k in range(KEPT):
         energies[k] = WIDE
+    hopeless = WIDE
     for c in range(tables.first[compound], tables.first[compound + 1]):
         turn(chains, s, n_chi, base, tables.chi[c], trial)
         energy = tables.cost[c] + _map_energy(atoms, field, chains, s, trial, True)
-        if energy - SLACK < energies[_worst(energies)]:
-            energy += surroundings_energy(atoms, chains, rules, contacts, s, trial, True)
+        if energy - SLACK < min(energies[_worst(energies)], hopeless):
+            energy += surroundings_energy(chains, rules, contacts, s, trial, True)
             energy += inner_energy(rules, contacts, trial)
             _insert(best, energies, tables.chi[c], energy, n_chi, tables.period[compound])
-    lowest = WIDE
+            hopeless = min(hopeless, energy + SLACK + POLISHABLE * abs(energy))
+    lowest, place = WIDE, 0
     for k in range(KEPT):
-        if energies[k] < WIDE:
-            energy = _polish(atoms, field, chains, tables, rules, contacts, s, base, trial, best[k], rules.favored)
+        if energies[k] < hopeless:
+            energy = _polish(atoms, field, chains, tables, rules, contacts, s, base, trial, best[k], rules.favored, FINE)
             if energy < lowest:
-                lowest = energy
-                _copy(best[k], chi)
+                lowest, place = energy, k
+    if lowest < WIDE:
+        lowest = _polish(atoms, field, chains, tables, rules, contacts, s, base, trial, best[place], rules.favored, FINEST)
+        _copy(best[place], chi)
     return lowest
 
 
@@ -196,13 +202,18 @@ def _copy(source: Floats, target: Floats) -> None:
 @njit(cache=True, nogil=True, error_model="numpy")
 def _polish(
     atoms: Atoms, field: Field, chains: SideChains, tables: RotamerTables, rules: Rules, contacts: Contacts, s: int, base: Floats,
-    trial: Floats, chi: Floats, lowest_score: float,
+    trial: Floats, chi: Floats, lowest_score: float, finest: float,
 ) -> float:  # fmt: skip
-    """Move `chi` downhill, one angle at a time, never below a rotamer score; return the energy."""
+    """Move `chi` downhill, one angle at a time, never below a rotamer score; return the energy.
+
+    Steps get smaller down to `finest` (degrees).
+    """
     compound = chains.compound[s]
     n_chi = tables.n_chi[compound]
     energy = _energy(atoms, field, chains, tables, rules, contacts, s, base, trial, chi, 0.0)
-    for step in POLISH_STEPS:
+    for step in (COARSE, FINE, FINEST):
+        if step < finest:
+            break
         for _ in range(POLISH_ROUNDS):
             improved = False
             for k in range(n_chi):
@@ -231,7 +242,7 @@ def _energy(
         return WIDE
     turn(chains, s, tables.n_chi[compound], base, chi, trial)
     energy = _map_energy(atoms, field, chains, s, trial, True) - math.log(max(score, TINY))
-    energy += surroundings_energy(atoms, chains, rules, contacts, s, trial, True)
+    energy += surroundings_energy(chains, rules, contacts, s, trial, True)
     return energy + inner_energy(rules, contacts, trial)
 
 
@@ -253,7 +264,7 @@ def _fixed_part(
 ) -> float:
     """Return the energy of the backbone that hinges, which is the same for every χ."""
     energy = _map_energy(atoms, field, chains, s, points, False)
-    return energy + surroundings_energy(atoms, chains, rules, contacts, s, points, False)
+    return energy + surroundings_energy(chains, rules, contacts, s, points, False)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from refinement.structure import Structure
+    from refinement.structure import Residues, Structure
 
 COVALENT_RADII = np.array([gemmi.Element(z).covalent_r for z in range(119)])
 IS_METAL = np.array([z > 0 and gemmi.Element(z).is_metal for z in range(119)])
@@ -207,7 +207,16 @@ def _polymer_links(
     joint &= (second - first >= 1) & (second - first <= 2)
     step = residues.number[second] - residues.number[first]
     consecutive = (step == 1) | ((step == 0) & (residues.insertion[first] != residues.insertion[second]))
+    consecutive &= (second == first + 1) | _alternates(residues, first) | _alternates(residues, second - 1)
     return joint & ((length < POLYMER_REACH) | (consecutive & (length < STRETCHED_REACH)))
+
+
+def _alternates(residues: Residues, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return which rows are followed by another compound at the same place (microheterogeneity)."""
+    after = np.minimum(rows + 1, len(residues) - 1)
+    same = (residues.number[rows] == residues.number[after]) & (residues.insertion[rows] == residues.insertion[after])
+    found: NDArray[np.bool_] = same & (residues.chain_index[rows] == residues.chain_index[after]) & (after > rows)
+    return found
 
 
 def _disulfides(

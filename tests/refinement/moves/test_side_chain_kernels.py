@@ -1,0 +1,139 @@
+"""The compiled energies of side chains against plain numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from refinement import tables
+from refinement.geometry import dihedrals
+from refinement.moves.rotamer_tables import COMPOUNDS, rotamer_tables
+from refinement.moves.side_chain_atoms import BOND_REACH, Atoms, SideChains, hinge, list_contacts, room, turn
+from refinement.moves.side_chain_search import Field, _energy, rotamer_score
+from refinement.moves.side_chain_setup import atoms_of, blocks, searchable, side_chains_of
+from refinement.restraints.nonbonded import ACCEPTOR, DONOR, contact_distance
+from refinement.restraints.rotamers import rotamer_scores, rotamer_targets
+
+
+@pytest.fixture(scope="module")
+def prepared(scene):
+    model = scene.model(scene.truth)
+    targets = rotamer_targets(scene.truth)
+    chosen = searchable(scene.truth, model.hydrogenated, targets)
+    atoms = atoms_of(model.hydrogenated, model.nonbonded(scene.library), 12.0)
+    return atoms, side_chains_of(scene.truth, model.hydrogenated, targets, chosen), model.hydrogenated.structure
+
+
+def own_of(chains: SideChains, s: int) -> np.ndarray:
+    return chains.atoms[chains.first[s] : chains.first[s + 1]]
+
+
+def contact_energy(square: float, i: int, j: int, atoms: Atoms, rules) -> float:
+    """Two atoms, straight from the definition."""
+    a, b = int(atoms.role[i]), int(atoms.role[j])
+    d0 = contact_distance(a, b, float(atoms.radius[i] + atoms.radius[j]))
+    distance, limit = np.sqrt(square), d0 - rules.reduction
+    energy = min(rules.contact_weight * max(limit - distance, 0.0) ** 2, rules.cap)
+    if (a & DONOR and b & ACCEPTOR) or (a & ACCEPTOR and b & DONOR):
+        energy -= rules.bond * float(np.clip((d0 + BOND_REACH - distance) / BOND_REACH, 0.0, 1.0))
+    return energy
+
+
+def excluded(atoms: Atoms, i: int) -> set[int]:
+    return set(atoms.excluded[atoms.excluded_first[i] : atoms.excluded_first[i + 1]].tolist())
+
+
+def energy_by_hand(atoms: Atoms, chains: SideChains, s: int, points: np.ndarray, density, rules) -> float:
+    """Map and contacts of a side chain at `points`: every own atom against every atom of the model."""
+    own, level = own_of(chains, s), chains.level[chains.first[s] : chains.first[s + 1]]
+    positions = atoms.positions.copy()
+    positions[own] = points
+    place = {int(atom): k for k, atom in enumerate(own)}
+    total = -(atoms.weight[own] * density.values(points))[level > 0].sum()
+    for k, i in enumerate(own.tolist()):
+        squares = ((positions - positions[i]) ** 2).sum(axis=1)
+        skipped = excluded(atoms, i)
+        for j in np.flatnonzero(squares < 36.0).tolist():
+            if j in skipped or j == i or atoms.silent[i] or atoms.silent[j]:
+                continue
+            inside = place.get(j)
+            counted = level[k] > 0 if inside is None else j < i and level[inside] != level[k]
+            if counted:
+                total += contact_energy(float(squares[j]), i, j, atoms, rules)
+    return float(total)
+
+
+@pytest.mark.parametrize("compound", ["ARG", "TRP", "LEU", "SER", "ASN"])
+def test_energy_is_that_of_plain_numpy(scene, rules, prepared, compound: str) -> None:
+    atoms, chains, _ = prepared
+    grids, contacts = rotamer_tables(), room()
+    field = Field(
+        scene.interpolated.coefficients, scene.interpolated.grid_matrix, scene.interpolated.corner, scene.interpolated.basis
+    )
+    (start, _, (offsets, around, chain_offsets, near)) = next(iter(blocks(atoms, chains)))
+    assert start == 0
+    s = int(np.flatnonzero(chains.compound == COMPOUNDS.index(compound))[0])
+    list_contacts(
+        atoms, chains, rules, contacts, s, around[offsets[s] : offsets[s + 1]], near[chain_offsets[s] : chain_offsets[s + 1]]
+    )
+    base = atoms.positions[own_of(chains, s)]
+    points = np.empty_like(base)
+    first = grids.first[COMPOUNDS.index(compound)]
+    for candidate in range(3):
+        chi = grids.chi[first + 2 * candidate].copy()
+        found = _energy(atoms, field, chains, grids, rules, contacts, s, base, points, chi, 0.0)
+        by_hand = energy_by_hand(atoms, chains, s, points, scene.interpolated, rules)
+        assert found == pytest.approx(by_hand + grids.cost[first + 2 * candidate], abs=1e-6)
+
+
+def test_turning_sets_every_torsion_and_keeps_every_bond(prepared) -> None:
+    atoms, chains, full = prepared
+    rng = np.random.default_rng(1)
+    seen = set()
+    for s, compound in enumerate(chains.compound.tolist()):
+        if compound in seen:
+            continue
+        seen.add(compound)
+        n_chi = len(tables.chi_atoms()[COMPOUNDS[compound]])
+        own, level = own_of(chains, s), chains.level[chains.first[s] : chains.first[s + 1]]
+        base = atoms.positions[own]
+        points = np.empty_like(base)
+        chi = np.zeros(4)
+        chi[:n_chi] = rng.uniform(-180.0, 180.0, n_chi)
+        turn(chains, s, n_chi, base, chi, points)
+        moved = full.positions.copy()
+        moved[own] = points
+        got = [float(dihedrals(moved, *(own[chains.quads[s, k]][:, None]))[0]) for k in range(n_chi)]
+        np.testing.assert_allclose((np.array(got) - chi[:n_chi] + 180.0) % 360.0, 180.0, atol=1e-6)
+        np.testing.assert_array_equal(points[level == 0], base[level == 0])
+        apart = np.linalg.norm(base[:, None] - base[None], axis=2)
+        bonded = (apart < 1.65) & (apart > 0)
+        np.testing.assert_allclose(np.linalg.norm(points[:, None] - points[None], axis=2)[bonded], apart[bonded], atol=1e-9)
+    assert len(seen) == len(COMPOUNDS) - 1  # the example has no MSE
+
+
+def test_hinging_turns_everything_about_the_axis(prepared) -> None:
+    atoms, chains, _ = prepared
+    s = int(np.flatnonzero(chains.hinge[:, 0] >= 0)[5])
+    own = own_of(chains, s)
+    base = atoms.positions[own]
+    points = np.empty_like(base)
+    hinge(atoms, chains, s, base, 20.0, points)
+    start, end = atoms.positions[chains.hinge[s]]
+    axis = (end - start) / np.linalg.norm(end - start)
+    arms = [arm - (arm @ axis)[:, None] * axis for arm in (base - start, points - start)]
+    cosine = (arms[0] * arms[1]).sum(axis=1) / (np.linalg.norm(arms[0], axis=1) * np.linalg.norm(arms[1], axis=1))
+    np.testing.assert_allclose(np.degrees(np.arccos(np.clip(cosine, -1, 1))), 20.0, atol=1e-6)
+    names = {"N", "CA", "C", "O"}
+    assert names <= set(prepared[2].names[own].tolist())
+    assert not set(chains.hinge[s].tolist()) & set(own.tolist())
+
+
+def test_rotamer_scores_are_those_of_the_validation() -> None:
+    rng = np.random.default_rng(2)
+    for k, compound in enumerate(COMPOUNDS):
+        n_chi = len(tables.chi_atoms()[compound])
+        chi = rng.uniform(-200.0, 500.0, (20, n_chi))
+        padded = np.pad(chi, ((0, 0), (0, 4 - n_chi)))
+        found = [rotamer_score(rotamer_tables(), k, row) for row in padded]
+        np.testing.assert_allclose(found, rotamer_scores(compound, chi), atol=1e-6)
