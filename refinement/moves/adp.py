@@ -104,9 +104,10 @@ def fit_b(
         return AdpFit(structure, before, before, int(group.max()) + 1, False)
     means = np.log(np.clip(_group_means(structure.b_iso, group), B_MIN, B_MAX))
     uniform, by_uniform = _best_uniform(fit, group)
-    start = means if before > by_uniform else uniform
+    start = means if fit.correlation(np.exp(means)[group]) > by_uniform else uniform
     found = minimise(fit.objective, start, max_iterations=evaluations, max_shift=0.7, memory=10, tolerance=2e-4)
-    b_iso = np.round(np.exp(np.clip(found.x, math.log(B_MIN), math.log(B_MAX))), 2)[group]
+    b_group: NDArray[np.float64] = np.exp(np.clip(found.x, math.log(B_MIN), math.log(B_MAX)))
+    b_iso = np.round(b_group, 2)[group]
     after = fit.correlation(b_iso)
     kept = after > before
     new = replace(structure, b_iso=b_iso) if kept else structure

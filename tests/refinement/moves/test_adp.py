@@ -141,7 +141,8 @@ def test_finds_planted_b_factors_of_atoms() -> None:
 def test_threads_give_the_same_bits(planted: tuple[Structure, Density]) -> None:
     structure, density = planted
     one, two, five = (
-        adp.fit_b(structure, density, 2.5, evaluations=4, smoothness=0.03, threads=threads).structure.b_iso for threads in (1, 2, 5)
+        adp.fit_b(structure, density, 2.5, evaluations=4, smoothness=0.03, threads=threads).structure.b_iso
+        for threads in (1, 2, 5)
     )
     np.testing.assert_array_equal(one, two)
     np.testing.assert_array_equal(one, five)
