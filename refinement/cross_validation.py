@@ -9,8 +9,9 @@ refine into it. The settings are those of the run.
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from refinement.output import RunLog
     from refinement.settings import Settings
     from refinement.structure import Structure
+    from refinement.validation.table_one import Validation
 
 
 def refine_into_half(
@@ -89,6 +91,20 @@ def refine_into_half(
         **numbers,
     )
     return found
+
+
+def add_cross_validation(
+    table: Validation, structure: Structure, density: Density, work: Density, free: Density, **options: Any
+) -> None:
+    """Cross-validate and add the outcome to the refined model's table; parameters are those of `refine_into_half`."""
+    started = time.perf_counter()
+    found = refine_into_half(structure, density, work, free, **options)
+    table.metrics.update(found.summary)
+    table.curves.update(found.curves)
+    for key in found.summary:
+        table.reasons.pop(key, None)
+    table.reasons.update(found.reasons)
+    table.timings_s["cross-validation"] = round(time.perf_counter() - started, 3)
 
 
 def shaken(structure: Structure, distance: float, seed: int) -> Structure:

@@ -18,6 +18,7 @@ from refinement.minimise import Minimum, minimise
 from refinement.moves.adp import fit_b
 from refinement.moves.flips import PeptideFlip, flip_peptides
 from refinement.moves.naming import with_standard_names
+from refinement.moves.occupancy import fit_occupancies
 from refinement.moves.side_chain_atoms import Rules
 from refinement.moves.side_chains import SideChainMove, fit_side_chains
 from refinement.restraints.topology import build_topology
@@ -284,10 +285,26 @@ def _choose(
             sentence = f"Kept: {state.label}. CC_mask in the box {cc_initial:.4f} -> {fit.cc_after:.4f}, {fit.groups} B groups."
             refused = {other.label: harm(initial.geometry, other.geometry) for other in states if other not in candidates}
             log.add("choice", sentence, state=state.label, cc_before=cc_initial, cc_after=fit.cc_after, refused=refused)
-            return fit.structure, {"kept": state.label, "refused": refused, "b_groups": fit.groups}
+            record = {"kept": state.label, "refused": refused, "b_groups": fit.groups}
+            return _with_occupancies(fit.structure, problem, log), record
         log.add("undone", f"{state.label} would lower CC_mask from {cc_initial:.4f} to {fit.cc_after:.4f}: undone.")
     message = "the deposited model is always a candidate"
     raise AssertionError(message)
+
+
+def _with_occupancies(structure: Structure, problem: Problem, log: RunLog) -> Structure:
+    """Fit the occupancies of alternate conformers, if there are any."""
+    fit = fit_occupancies(
+        structure,
+        problem.density,
+        problem.resolution,
+        evaluations=problem.settings.occupancy_evaluations,
+        threads=problem.threads,
+    )
+    if fit.groups:
+        sentence = f"Occupancies of {fit.groups} groups of conformers: CC_mask {fit.cc_before:.4f} -> {fit.cc_after:.4f}."
+        log.add("occupancies", sentence, groups=fit.groups, cc_before=fit.cc_before, cc_after=fit.cc_after)
+    return fit.structure
 
 
 def _cc(structure: Structure, problem: Problem) -> float:

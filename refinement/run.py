@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from refinement import __version__
-from refinement.cross_validation import refine_into_half
+from refinement.cross_validation import add_cross_validation
 from refinement.errors import InputError, MapError, ModelError
 from refinement.maps.boxing import box_around
 from refinement.maps.density import read_map, write_map
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     import gemmi
 
     from refinement.maps.density import Density
-    from refinement.settings import Settings
     from refinement.structure import Structure
 
 Progress = Callable[[str, str, float], None]
@@ -170,16 +170,8 @@ def refine_files(
     inputs = _read(model, density_path, resolution, half_maps, libraries, log, report)
     initial = _validated(inputs, inputs.structure, resolution, contour, "validate", report)
     refine_started = time.perf_counter()
-    refined_model = refine(
-        inputs.structure,
-        inputs.density,
-        resolution=resolution,
-        library=inputs.library,
-        settings=settings,
-        threads=threads,
-        log=log,
-        progress=lambda doing, fraction: report("refine", doing, fraction),
-    )
+    how: dict[str, Any] = {"resolution": resolution, "library": inputs.library, "settings": settings, "threads": threads}
+    refined_model = refine(inputs.structure, inputs.density, **how, log=log, progress=partial(report, "refine"))
     refine_seconds = time.perf_counter() - refine_started
     final_model = refined_model.structure
     if inputs.structure.is_hydrogen.any():
@@ -192,7 +184,10 @@ def refine_files(
     refined = _validated(inputs, final_model, resolution, contour, "validate", report)
     _add_changes(inputs.structure, refined_model.structure, refined)
     if cross_validate:
-        _add_cross_validation(inputs, refined, resolution, settings, threads, seed, log, report)
+        maps = (inputs.density, *inputs.half_maps)
+        add_cross_validation(
+            refined, inputs.structure, *maps, **how, seed=seed, log=log, progress=partial(report, "cross-validate")
+        )
     table = _table_one(
         inputs,
         {"initial": initial, "refined": refined},
@@ -314,48 +309,19 @@ def _with_hydrogens_of(initial: Structure, refined: Structure, library: gemmi.Mo
 
 
 def _with_b_of(initial: Structure, refined: Structure) -> Structure:
-    """Give an unmoved model, its own hydrogens included, the B factors of its refined non-hydrogen atoms.
+    """Give an unmoved model, its own hydrogens included, the B factors and occupancies of its refined non-hydrogen atoms.
 
-    A hydrogen takes that of the nearest such atom.
+    A hydrogen takes that of the nearest such atom, the occupancy only where it belongs to an alternate conformer.
     """
     b_iso = initial.b_iso.copy()
     heavy = ~initial.is_hydrogen
     b_iso[heavy] = refined.b_iso
     _, nearest = cKDTree(refined.positions).query(initial.positions[~heavy])
     b_iso[~heavy] = refined.b_iso[nearest]
-    return replace(initial, b_iso=b_iso)
-
-
-def _add_cross_validation(
-    inputs: _Inputs,
-    table: Validation,
-    resolution: float,
-    settings: Settings,
-    threads: int | None,
-    seed: int,
-    log: RunLog,
-    report: Progress,
-) -> None:
-    """Refine into the first half-map and add the outcome to the refined model's table."""
-    started = time.perf_counter()
-    result = refine_into_half(
-        inputs.structure,
-        inputs.density,
-        *inputs.half_maps,
-        resolution=resolution,
-        library=inputs.library,
-        settings=settings,
-        threads=threads,
-        seed=seed,
-        log=log,
-        progress=lambda doing, fraction: report("cross-validate", doing, fraction),
-    )
-    table.metrics.update(result.summary)
-    table.curves.update(result.curves)
-    for key in result.summary:
-        table.reasons.pop(key, None)
-    table.reasons.update(result.reasons)
-    table.timings_s["cross-validation"] = round(time.perf_counter() - started, 3)
+    occupancy = initial.occupancy.copy()
+    occupancy[heavy] = refined.occupancy
+    occupancy[~heavy] = np.where(initial.altloc[~heavy] != "", refined.occupancy[nearest], occupancy[~heavy])
+    return replace(initial, b_iso=b_iso, occupancy=occupancy)
 
 
 def _add_changes(initial: Structure, refined: Structure, table: Validation) -> None:

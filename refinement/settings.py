@@ -77,6 +77,9 @@ class Settings(BaseModel):
     adp_smoothness: float = Field(
         0.01, ge=0, description="Strength of the smoothness of B between neighbouring groups, by fits into half-maps, see docs."
     )
+    occupancy_evaluations: int = Field(
+        8, ge=0, description="Steps of the fit of occupancies; groups of conformers lie apart, so they converge together."
+    )
     cross_validation_shake: float = Field(
         0.3, ge=0, description="Å rms; moves atoms before they are refined into one half-map, so that they forget the other one."
     )

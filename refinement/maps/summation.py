@@ -105,19 +105,40 @@ class SummationGrid:
 
         The transform and the cut are symmetric operators, so they carry the derivative back unchanged.
         """
+        return self._gathered(by_voxel, positions, self._gaussians(elements, b_iso, occupancy), by_b=True)
+
+    def occupancy_gradient(
+        self,
+        by_voxel: NDArray[np.float32],
+        positions: NDArray[np.float64],
+        elements: NDArray[np.uint8],
+        b_iso: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Return the derivative of a function by each atom's occupancy (n,); see `b_gradient`."""
+        whole = np.ones(len(positions))
+        return self._gathered(by_voxel, positions, self._gaussians(elements, b_iso, whole), by_b=False)
+
+    def _gathered(
+        self,
+        by_voxel: NDArray[np.float32],
+        positions: NDArray[np.float64],
+        gaussians: tuple[NDArray[np.float64], NDArray[np.float64]],
+        *,
+        by_b: bool,
+    ) -> NDArray[np.float64]:
         terms = fft.rfftn(by_voxel, workers=self.threads)
         cut(terms, self.dims, self.cell, self.d_min, b=-self.blur)
         if self.fine != self.dims:
             terms = on_grid(terms, self.dims, self.fine) * np.float32(np.prod(self.dims) / np.prod(self.fine))
         back = np.asarray(fft.irfftn(terms, s=self.fine, workers=self.threads), dtype=np.float32)
-        height, fall = self._gaussians(elements, b_iso, occupancy)
         grid, step, reach = self._geometry(positions)
         out = np.zeros(len(positions))
-        in_parts(
-            self.threads,
-            len(positions),
-            lambda first, end: _gather_b(back, grid[first:end], height[first:end], fall[first:end], step, reach, out[first:end]),
-        )
+
+        def part(first: int, end: int) -> None:
+            height, fall = (each[first:end] for each in gaussians)
+            _gather(back, grid[first:end], height, fall, step, reach, by_b, out[first:end])
+
+        in_parts(self.threads, len(positions), part)
         return out
 
     def _gaussians(
@@ -147,8 +168,8 @@ def in_parts(threads: int, size: int, work: Callable[[int, int], None]) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _gather_b(field, grid, height, fall, step, reach, out):  # type: ignore[no-untyped-def]
-    """Set out[n] to the sum over grid points of field · dρ_n/dB; each Gaussian is h (f/π)^1.5-like in B.
+def _gather(field, grid, height, fall, step, reach, by_b, out):  # type: ignore[no-untyped-def]
+    """Set out[n] to the sum over grid points of field · dρ_n/dB, or of field · ρ_n where `by_b` is false.
 
     With h ∝ β^-1.5 and f = 4π²/β, the derivative by β of h exp(-f r²) is (f r² - 1.5)/β times it.
     """
@@ -160,8 +181,10 @@ def _gather_b(field, grid, height, fall, step, reach, out):  # type: ignore[no-u
         if not (abs(u) < 1e8 and abs(v) < 1e8 and abs(w) < 1e8):
             continue
         spacing = tabulate(height[n], fall[n], table)
-        slope[:] = 0.0
-        for k in range(height.shape[1]):
+        slope[:] = table
+        if by_b:
+            slope[:] = 0.0
+        for k in range(height.shape[1] if by_b else 0):
             per_beta = fall[n, k] / (4.0 * math.pi**2)
             value = height[n, k] * per_beta
             ratio = math.exp(-fall[n, k] * spacing)

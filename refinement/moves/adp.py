@@ -98,7 +98,7 @@ def fit_b(
     if d_min <= ATOMS_BELOW:
         smoothness *= ATOM_STIFFNESS
     box = box_around(density, structure.positions, cushion)
-    fit = _Fit.prepare(structure, box, d_min, group, smoothness, threads)
+    fit = MapFit.prepare(structure, box, d_min, group, smoothness, threads)
     before = fit.correlation(structure.b_iso)
     if evaluations == 0:
         return AdpFit(structure, before, before, int(group.max()) + 1, False)
@@ -132,7 +132,7 @@ def _group_means(values: NDArray[np.float64], group: NDArray[np.int64]) -> NDArr
     return np.bincount(group, weights=values) / np.bincount(group)
 
 
-def _best_uniform(fit: _Fit, group: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+def _best_uniform(fit: MapFit, group: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
     """Return log of the single B that correlates best, for all groups, and its correlation; one summation serves all trials."""
     scores = fit.uniform_correlations()
     best = int(np.argmax(scores))
@@ -140,7 +140,7 @@ def _best_uniform(fit: _Fit, group: NDArray[np.int64]) -> tuple[NDArray[np.float
 
 
 @dataclass(slots=True)
-class _Fit:
+class MapFit:
     """The fit's constants: what is on the grid, in the mask, and who is whose neighbour."""
 
     grid: SummationGrid
@@ -155,7 +155,8 @@ class _Fit:
     @classmethod
     def prepare(
         cls, structure: Structure, box: Density, d_min: float, group: NDArray[np.int64], smoothness: float, threads: int = 1
-    ) -> _Fit:
+    ) -> MapFit:
+        """Make the fit of a model with these groups, shape (n_atoms,), to a box of the map; other values as for `fit_b`."""
         grid = SummationGrid.of(box, d_min, b_floor=B_MIN, threads=threads)
         mask = molecular_mask(structure, box)
         observed = box.values[mask].astype(np.float64)
@@ -176,17 +177,15 @@ class _Fit:
 
     def correlation(self, b_iso: NDArray[np.float64]) -> float:
         """Return CC_mask with these B factors, shape (n_atoms,), each taken as the nearest that an atom can have."""
-        return self._correlate(self._map(np.clip(b_iso, B_MIN, B_RANGE[1])))[0]
+        return self._correlate(self._map(np.clip(b_iso, B_MIN, B_RANGE[1]), self.structure.occupancy))[0]
 
     def objective(self, x: NDArray[np.float64], gradient: NDArray[np.float64]) -> float:
         """Return smoothness - CC_mask as a function of log B, shape (n_groups,), with its gradient."""
         inside = (x > math.log(B_MIN)) & (x < math.log(B_MAX))
         b_group = np.exp(np.clip(x, math.log(B_MIN), math.log(B_MAX)))
         b_iso = b_group[self.group]
-        cc, slope = self._correlate(self._map(b_iso))
-        by_voxel = np.zeros(self.grid.dims, dtype=np.float32)
-        by_voxel[self.mask] = slope
         atoms = self.structure
+        cc, by_voxel = self._slope(b_iso, atoms.occupancy)
         by_atom = self.grid.b_gradient(by_voxel, atoms.positions, atoms.elements, b_iso, atoms.occupancy)
         by_group = np.bincount(self.group, weights=by_atom, minlength=len(x)) * b_group * inside
         first, second = self.pairs.T
@@ -197,10 +196,21 @@ class _Fit:
         gradient -= np.bincount(second, weights=pull, minlength=len(x))
         return 0.5 * float((pull * difference).sum()) - cc
 
-    def _map(self, b_iso: NDArray[np.float64]) -> NDArray[np.float32]:
-        structure = self.structure
-        coefficients = self.grid.coefficients(structure.positions, structure.elements, b_iso, structure.occupancy)
-        return self.grid.to_map(coefficients)
+    def occupancy_slope(self, b_iso: NDArray[np.float64], occupancy: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return CC_mask with these B factors and occupancies, and its derivative by each occupancy, all of shape (n_atoms,)."""
+        cc, by_voxel = self._slope(b_iso, occupancy)
+        return cc, self.grid.occupancy_gradient(by_voxel, self.structure.positions, self.structure.elements, b_iso)
+
+    def _slope(self, b_iso: NDArray[np.float64], occupancy: NDArray[np.float64]) -> tuple[float, NDArray[np.float32]]:
+        """Return CC_mask and its derivative by each voxel of the model map."""
+        cc, slope = self._correlate(self._map(b_iso, occupancy))
+        by_voxel = np.zeros(self.grid.dims, dtype=np.float32)
+        by_voxel[self.mask] = slope
+        return cc, by_voxel
+
+    def _map(self, b_iso: NDArray[np.float64], occupancy: NDArray[np.float64]) -> NDArray[np.float32]:
+        atoms = self.structure
+        return self.grid.to_map(self.grid.coefficients(atoms.positions, atoms.elements, b_iso, occupancy))
 
     def _correlate(self, model: NDArray[np.float32]) -> tuple[float, NDArray[np.float64]]:
         """Return the correlation inside the mask and its derivative by the model map's values there."""

@@ -60,7 +60,7 @@ def planted() -> tuple[Structure, Density]:
 def test_gradient_agrees_with_finite_differences(planted: tuple[Structure, Density]) -> None:
     structure, density = planted
     group = adp._groups(structure, 3.0)
-    fit = adp._Fit.prepare(structure, density, 2.5, group, 0.1)
+    fit = adp.MapFit.prepare(structure, density, 2.5, group, 0.1)
     x = np.log(np.linspace(25, 90, int(group.max()) + 1))
     gradient = np.zeros_like(x)
     fit.objective(x, gradient)
