@@ -132,6 +132,9 @@ def _add_refine(commands: Any) -> None:
     _add_inputs(command)
     _add_engine(command)
     command.add_argument("--dock", action="store_true", help="accept a model outside the map and search for its place")
+    command.add_argument(
+        "--cross-validate", action="store_true", help="refine into the first half-map too, and compare with the second"
+    )
     command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     _finish(command, _refine)
 
@@ -230,6 +233,7 @@ def _refine(options: argparse.Namespace, terminal: Terminal) -> int:
             threads=threads,
             seed=options.seed,
             dock=options.dock,
+            cross_validate=options.cross_validate,
             output=options.output,
             progress=progress,
         )

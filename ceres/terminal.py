@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 WORDS = {"better": "[green]better[/]", "worse": "[red]worse[/]", "same": "same", "unknown": ""}
 BANDS = {"good": "[green]good[/]", "fair": "[yellow]fair[/]", "poor": "[red]poor[/]", "": ""}
 SEVERITIES = {"refuse": "[red]refused[/]", "warn": "[yellow]warning[/]", "note": "note"}
-STAGES = {"read": "reading", "curate": "curating", "validate": "validating", "refine": "refining", "write": "writing"}
+STAGES = {
+    "read": "reading",
+    "curate": "curating",
+    "validate": "validating",
+    "refine": "refining",
+    "cross-validate": "cross-validating",
+    "write": "writing",
+}
 
 
 class Terminal:

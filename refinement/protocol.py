@@ -15,9 +15,10 @@ import numpy as np
 from refinement.maps.boxing import box_around
 from refinement.maps.interpolation import prepare
 from refinement.minimise import Minimum, minimise
-from refinement.moves.adp import fit_group_b
+from refinement.moves.adp import fit_b
 from refinement.moves.flips import PeptideFlip, flip_peptides
 from refinement.moves.naming import with_standard_names
+from refinement.moves.occupancy import fit_occupancies
 from refinement.moves.placement import place
 from refinement.moves.side_chain_atoms import Rules
 from refinement.moves.side_chains import SideChainMove, fit_side_chains
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
     from refinement.settings import Settings
     from refinement.structure import Structure
 
-DEPOSITED = "deposited"
-"""Label of the state that came in."""
+DEPOSITED, PLACED = "deposited", "placed"
+"""Labels of the state that the cycles begin with: as it came in, or after rigid motions."""
 COINCIDENT, SEPARATION = 0.05, 0.2
 """Å; bonded atoms closer than the first are moved apart by the second."""
 SETTLED = 0.003
@@ -100,6 +101,7 @@ def refine(
     bare = structure.without(structure.is_hydrogen) if structure.is_hydrogen.any() else structure
     available = threads or os.cpu_count() or 1
     placed = place(bare, density, resolution=resolution, settings=settings, threads=available, log=log, progress=progress)
+    label = DEPOSITED if placed.structure is bare else PLACED
     bare = placed.structure
     box = box_around(density, bare.positions, settings.cushion)
     problem = Problem(
@@ -113,7 +115,7 @@ def refine(
     )
     for warning in problem.topology.warnings:
         log.add("restraints", warning)
-    initial = _judged_as_given(make_state(DEPOSITED, bare, problem), structure, problem)
+    initial = _judged_as_given(make_state(label, bare, problem), structure, problem)
     _log_state(log, initial)
     states, weight = _macro_cycles(initial, _prepared(initial, problem, log), problem, log, progress)
     final, record = _choose(initial, states, problem, log, progress)
@@ -274,8 +276,13 @@ def _choose(
     for number, state in enumerate([*candidates[:3], initial]):
         progress("B factors", 0.92 + 0.02 * number)
         before = replace(state.structure, b_iso=initial.structure.b_iso)
-        fit = fit_group_b(
-            before, problem.density, problem.resolution, evaluations=settings.adp_evaluations, smoothness=settings.adp_smoothness
+        fit = fit_b(
+            before,
+            problem.density,
+            problem.resolution,
+            evaluations=settings.adp_evaluations,
+            smoothness=settings.adp_smoothness,
+            threads=problem.threads,
         )
         if cc_initial is None:
             cc_initial = _cc(initial.structure, problem)
@@ -283,15 +290,31 @@ def _choose(
             sentence = f"Kept: {state.label}. CC_mask in the box {cc_initial:.4f} -> {fit.cc_after:.4f}, {fit.groups} B groups."
             refused = {other.label: harm(initial.geometry, other.geometry) for other in states if other not in candidates}
             log.add("choice", sentence, state=state.label, cc_before=cc_initial, cc_after=fit.cc_after, refused=refused)
-            return fit.structure, {"kept": state.label, "refused": refused, "b_groups": fit.groups}
+            record = {"kept": state.label, "refused": refused, "b_groups": fit.groups}
+            return _with_occupancies(fit.structure, problem, log), record
         log.add("undone", f"{state.label} would lower CC_mask from {cc_initial:.4f} to {fit.cc_after:.4f}: undone.")
     message = "the deposited model is always a candidate"
     raise AssertionError(message)
 
 
+def _with_occupancies(structure: Structure, problem: Problem, log: RunLog) -> Structure:
+    """Fit the occupancies of alternate conformers, if there are any."""
+    fit = fit_occupancies(
+        structure,
+        problem.density,
+        problem.resolution,
+        evaluations=problem.settings.occupancy_evaluations,
+        threads=problem.threads,
+    )
+    if fit.groups:
+        sentence = f"Occupancies of {fit.groups} groups of conformers: CC_mask {fit.cc_before:.4f} -> {fit.cc_after:.4f}."
+        log.add("occupancies", sentence, groups=fit.groups, cc_before=fit.cc_before, cc_after=fit.cc_after)
+    return fit.structure
+
+
 def _cc(structure: Structure, problem: Problem) -> float:
     """Return CC_mask in the box, with the B factors as they are."""
-    return fit_group_b(structure, problem.density, problem.resolution, evaluations=0, smoothness=0.0).cc_before
+    return fit_b(structure, problem.density, problem.resolution, evaluations=0, smoothness=0.0).cc_before
 
 
 def _row(state: State) -> dict[str, Any]:

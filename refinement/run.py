@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from refinement import __version__
+from refinement.cross_validation import add_cross_validation
 from refinement.errors import InputError, MapError, ModelError
 from refinement.maps.boxing import box_around
 from refinement.maps.density import read_map, write_map
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from refinement.structure import Structure
 
 Progress = Callable[[str, str, float], None]
-"""``progress(stage, doing, fraction)``; stages are read, validate, refine, write."""
+"""``progress(stage, doing, fraction)``; stages are read, validate, refine, cross-validate, write."""
 
 SCHEMA = 1
 BOX_CUSHION = 5.0
@@ -133,6 +135,7 @@ def refine_files(
     threads: int | None = None,
     seed: int = 0,
     dock: bool = False,
+    cross_validate: bool = False,
     output: Path,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -145,9 +148,11 @@ def refine_files(
     threads : int or None
         Threads to use; the result doesn't depend on it. None uses all processors.
     seed : int
-        Recorded; the protocols of this version draw no random numbers.
+        Seed of the shake before cross-validation; the refinement itself draws no random numbers.
     dock : bool
         Accept a model that lies outside the map: it is searched for in the map like any that doesn't fit.
+    cross_validate : bool
+        Refine also into the first half-map alone, and compare with both.
 
     Returns
     -------
@@ -162,19 +167,14 @@ def refine_files(
     report = progress or _silent
     settings = settings_for(protocol)
     log, started = RunLog(), time.perf_counter()
+    if cross_validate and not half_maps:
+        message = "Cross-validation was asked for, but there are no half-maps."
+        raise InputError("half_maps_missing", message, "Give both half-maps, or leave cross-validation out.")
     inputs = _read(model, density_path, resolution, half_maps, libraries, log, report, outside=dock)
     initial = _validated(inputs, inputs.structure, resolution, contour, "validate", report)
     refine_started = time.perf_counter()
-    refined_model = refine(
-        inputs.structure,
-        inputs.density,
-        resolution=resolution,
-        library=inputs.library,
-        settings=settings,
-        threads=threads,
-        log=log,
-        progress=lambda doing, fraction: report("refine", doing, fraction),
-    )
+    how: dict[str, Any] = {"resolution": resolution, "library": inputs.library, "settings": settings, "threads": threads}
+    refined_model = refine(inputs.structure, inputs.density, **how, log=log, progress=partial(report, "refine"))
     refine_seconds = time.perf_counter() - refine_started
     final_model = refined_model.structure
     if inputs.structure.is_hydrogen.any():
@@ -186,6 +186,11 @@ def refine_files(
         )
     refined = _validated(inputs, final_model, resolution, contour, "validate", report)
     _add_changes(inputs.structure, refined_model.structure, refined)
+    if cross_validate:
+        maps = (inputs.density, *inputs.half_maps)
+        add_cross_validation(
+            refined, inputs.structure, *maps, **how, seed=seed, log=log, progress=partial(report, "cross-validate")
+        )
     table = _table_one(
         inputs,
         {"initial": initial, "refined": refined},
@@ -193,6 +198,7 @@ def refine_files(
             **settings.model_dump(mode="json"),
             "hash": settings.digest(),
             "seed": seed,
+            "cross_validate": cross_validate,
             "resolution": resolution,
             "contour": contour,
         },
@@ -311,16 +317,19 @@ def _with_hydrogens_of(initial: Structure, refined: Structure, library: gemmi.Mo
 
 
 def _with_b_of(initial: Structure, refined: Structure) -> Structure:
-    """Give an unmoved model, its own hydrogens included, the B factors of its refined non-hydrogen atoms.
+    """Give an unmoved model, its own hydrogens included, the B factors and occupancies of its refined non-hydrogen atoms.
 
-    A hydrogen takes that of the nearest such atom.
+    A hydrogen takes that of the nearest such atom, the occupancy only where it belongs to an alternate conformer.
     """
     b_iso = initial.b_iso.copy()
     heavy = ~initial.is_hydrogen
     b_iso[heavy] = refined.b_iso
     _, nearest = cKDTree(refined.positions).query(initial.positions[~heavy])
     b_iso[~heavy] = refined.b_iso[nearest]
-    return replace(initial, b_iso=b_iso)
+    occupancy = initial.occupancy.copy()
+    occupancy[heavy] = refined.occupancy
+    occupancy[~heavy] = np.where(initial.altloc[~heavy] != "", refined.occupancy[nearest], occupancy[~heavy])
+    return replace(initial, b_iso=b_iso, occupancy=occupancy)
 
 
 def _add_changes(initial: Structure, refined: Structure, table: Validation) -> None:

@@ -73,9 +73,15 @@ class Settings(BaseModel):
     flip_cycles: tuple[int, ...] = Field(
         (2, 4), description="Cycles that try to turn peptides, when side chains are in place and before the model settles."
     )
-    adp_evaluations: int = Field(12, ge=0, description="Model maps computed in the B fit; more gains less than 0.001 in CC.")
+    adp_evaluations: int = Field(10, ge=0, description="Steps of the B fit; more gain less than 0.0002 in CC.")
     adp_smoothness: float = Field(
-        0.03, ge=0, description="Strength of the smoothness of B between neighbouring groups; 0.3 holds B back, see docs."
+        0.01, ge=0, description="Strength of the smoothness of B between neighbouring groups, by fits into half-maps, see docs."
+    )
+    occupancy_evaluations: int = Field(
+        8, ge=0, description="Steps of the fit of occupancies; groups of conformers lie apart, so they converge together."
+    )
+    cross_validation_shake: float = Field(
+        0.3, ge=0, description="Å rms; moves atoms before they are refined into one half-map, so that they forget the other one."
     )
     place_below: float = Field(
         0.7, ge=-1, le=1, description="CC_mask; models that fit worse are moved as rigid bodies; a shift by 2 Å costs 0.2 to 0.8."

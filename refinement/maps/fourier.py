@@ -26,6 +26,34 @@ def reciprocal_metric(cell: gemmi.UnitCell) -> NDArray[np.float64]:
     return fractional @ fractional.T
 
 
+def squared_frequencies(dims: tuple[int, int, int], cell: gemmi.UnitCell) -> NDArray[np.float64]:
+    """Return 1/d² (1/Å²) of every coefficient of a box, shape (nx, ny, nz // 2 + 1)."""
+    metric = reciprocal_metric(cell)
+    h, k = (np.fft.fftfreq(n, 1.0 / n) for n in dims[:2])
+    h, k, m = h[:, None, None], k[:, None], np.arange(dims[2] // 2 + 1.0)
+    squares = metric[0, 0] * h**2 + metric[1, 1] * k**2 + metric[2, 2] * m**2
+    return np.asarray(squares + 2.0 * (metric[0, 1] * h * k + metric[0, 2] * h * m + metric[1, 2] * k * m))
+
+
+def weighted_like(half: Density, full: Density, d_min: float, *, shells: int = 40) -> Density:
+    """Return a half-map with the falloff of the primary map and its noise damped.
+
+    Each shell of Fourier terms is multiplied by the regression of the primary map on the half-map, so it gets the
+    sharpening of the primary map and loses what the two don't share. Terms beyond d_min (Å) are dropped. Of the
+    other half-map only the one number for each shell enters.
+    """
+    terms, wanted = fft.rfftn(half.values), fft.rfftn(full.values)
+    shell = np.sqrt(squared_frequencies(half.dims, half.cell)) * (d_min * shells)
+    shell = np.minimum(shell.astype(np.int64), shells).ravel()
+    shared = np.bincount(shell, weights=(wanted * terms.conj()).real.ravel(), minlength=shells + 1)
+    power = np.bincount(shell, weights=(np.abs(terms) ** 2).ravel(), minlength=shells + 1)
+    factor = np.maximum(shared, 0.0) / np.maximum(power, 1e-30)
+    factor[shells] = 0.0
+    terms *= factor[shell].reshape(terms.shape).astype(np.float32)
+    values = fft.irfftn(terms, s=half.dims, overwrite_x=True)
+    return replace(half, values=np.ascontiguousarray(values, dtype=np.float32))
+
+
 def cut(
     coefficients: NDArray[np.complexfloating],
     dims: tuple[int, int, int],

@@ -105,7 +105,7 @@ def model_map_of(
     grid = (positions - density.corner) @ grid_matrix.T
     total = np.zeros(summed_on, dtype=np.float32)
     step_matrix = np.array(cell.orth.mat.tolist()) / np.array(summed_on)
-    sum_atoms(total, grid, height, fall, step_matrix, np.linalg.norm(grid_matrix, axis=1))
+    sum_atoms(total, grid, height, fall, step_matrix, np.linalg.norm(grid_matrix, axis=1), 0, summed_on[0])
     coefficients = fft.rfftn(total, overwrite_x=True)
     del total
     if summed_on != dims:
@@ -143,10 +143,14 @@ def sum_atoms(
     fall: NDArray[np.float64],
     step: NDArray[np.float64],
     reach: NDArray[np.float64],
+    first: int,
+    end: int,
 ) -> None:
     """Add Σ_k height[n, k] exp(−fall[n, k] r²) of every atom n to a periodic box.
 
-    The sum of Gaussians is tabulated in r² for each atom (by recurrence) and read with linear interpolation.
+    The sum of Gaussians is tabulated in r² for each atom (by recurrence) and read with linear interpolation. Only
+    the planes first ≤ x < end of the box are filled, so that threads can share the work: every voxel adds its
+    atoms in their order, whoever fills it.
     """
     nx, ny, nz = total.shape
     table = np.empty(TABLE + 2)
@@ -154,11 +158,16 @@ def sum_atoms(
         u, v, w = grid[n, 0], grid[n, 1], grid[n, 2]
         if not (abs(u) < 1e8 and abs(v) < 1e8 and abs(w) < 1e8):
             continue
+        widest = math.sqrt(-math.log(TAIL) / fall[n].min()) * reach[0]
+        if not _meets(math.ceil(u - widest), math.floor(u + widest), first, end, nx):
+            continue
         spacing = tabulate(height[n], fall[n], table)
         far2 = spacing * TABLE
         far = math.sqrt(far2)
         scale = 1.0 / spacing
         for i in range(math.ceil(u - far * reach[0]), math.floor(u + far * reach[0]) + 1):
+            if not first <= i % nx < end:
+                continue
             for j in range(math.ceil(v - far * reach[1]), math.floor(v + far * reach[1]) + 1):
                 row = total[i % nx, j % ny]
                 x = step[0, 0] * (i - u) + step[0, 1] * (j - v)
@@ -177,6 +186,17 @@ def sum_atoms(
                         t = r2 * scale
                         m = int(t)
                         row[place] += table[m] + (t - m) * (table[m + 1] - table[m])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _meets(low: int, high: int, first: int, end: int, period: int) -> bool:
+    """Return whether any of the planes low … high of a periodic box is one of first … end − 1."""
+    if high - low + 1 >= period:
+        return True
+    low, high = low % period, high % period
+    if low <= high:
+        return low < end and high >= first
+    return low < end or high >= first
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -7,17 +7,22 @@ that the map is one smooth function of the B factors.
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
 from scipy import fft
 
+from refinement.maps.chords import chord
 from refinement.maps.fourier import cut, on_grid
 from refinement.maps.scattering import TABLE, blur_for, grid_for, scattering_factors, sum_atoms, tabulate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import gemmi
     from numpy.typing import NDArray
 
@@ -42,6 +47,8 @@ class SummationGrid:
         Resolution in Å.
     blur : float
         Added to every B (Å²) while summing, divided out among the Fourier terms.
+    threads : int
+        Threads; the values don't depend on it.
     """
 
     dims: tuple[int, int, int]
@@ -50,9 +57,10 @@ class SummationGrid:
     corner: NDArray[np.float64]
     d_min: float
     blur: float
+    threads: int = 1
 
     @classmethod
-    def of(cls, density: Density, d_min: float, *, b_floor: float) -> SummationGrid:
+    def of(cls, density: Density, d_min: float, *, b_floor: float, threads: int = 1) -> SummationGrid:
         """Make the grid for maps like `density`, of atoms whose B is never below `b_floor` (Å²).
 
         A limit finer than the grid's own steps is taken as these: the grid holds no finer terms.
@@ -60,7 +68,7 @@ class SummationGrid:
         d_min = max(d_min, float(density.voxel.min()))
         fine = grid_for(density.dims, density, d_min)
         cell = density.cell
-        return cls(density.dims, fine, cell, density.corner, d_min, blur_for(fine, cell, d_min, b_floor))
+        return cls(density.dims, fine, cell, density.corner, d_min, blur_for(fine, cell, d_min, b_floor), threads)
 
     def coefficients(
         self,
@@ -73,8 +81,9 @@ class SummationGrid:
         height, fall = self._gaussians(elements, b_iso, occupancy)
         total = np.zeros(self.fine, dtype=np.float32)
         grid, step, reach = self._geometry(positions)
-        sum_atoms(total, grid, height, fall, step, reach)
-        terms = fft.rfftn(total, overwrite_x=True)
+        planes = self.fine[0]
+        in_parts(self.threads, planes, lambda first, end: sum_atoms(total, grid, height, fall, step, reach, first, end))
+        terms = fft.rfftn(total, overwrite_x=True, workers=self.threads)
         if self.fine != self.dims:
             terms = on_grid(terms, self.fine, self.dims)
         cut(terms, self.dims, self.cell, self.d_min, b=-self.blur)
@@ -82,7 +91,7 @@ class SummationGrid:
 
     def to_map(self, coefficients: NDArray[np.complex64]) -> NDArray[np.float32]:
         """Return the map, shape `dims`, of coefficients."""
-        return np.asarray(fft.irfftn(coefficients, s=self.dims, overwrite_x=False), dtype=np.float32)
+        return np.asarray(fft.irfftn(coefficients, s=self.dims, overwrite_x=False, workers=self.threads), dtype=np.float32)
 
     def b_gradient(
         self,
@@ -96,15 +105,40 @@ class SummationGrid:
 
         The transform and the cut are symmetric operators, so they carry the derivative back unchanged.
         """
-        terms = fft.rfftn(by_voxel)
+        return self._gathered(by_voxel, positions, self._gaussians(elements, b_iso, occupancy), by_b=True)
+
+    def occupancy_gradient(
+        self,
+        by_voxel: NDArray[np.float32],
+        positions: NDArray[np.float64],
+        elements: NDArray[np.uint8],
+        b_iso: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Return the derivative of a function by each atom's occupancy (n,); see `b_gradient`."""
+        whole = np.ones(len(positions))
+        return self._gathered(by_voxel, positions, self._gaussians(elements, b_iso, whole), by_b=False)
+
+    def _gathered(
+        self,
+        by_voxel: NDArray[np.float32],
+        positions: NDArray[np.float64],
+        gaussians: tuple[NDArray[np.float64], NDArray[np.float64]],
+        *,
+        by_b: bool,
+    ) -> NDArray[np.float64]:
+        terms = fft.rfftn(by_voxel, workers=self.threads)
         cut(terms, self.dims, self.cell, self.d_min, b=-self.blur)
         if self.fine != self.dims:
             terms = on_grid(terms, self.dims, self.fine) * np.float32(np.prod(self.dims) / np.prod(self.fine))
-        back = np.asarray(fft.irfftn(terms, s=self.fine), dtype=np.float32)
-        height, fall = self._gaussians(elements, b_iso, occupancy)
+        back = np.asarray(fft.irfftn(terms, s=self.fine, workers=self.threads), dtype=np.float32)
         grid, step, reach = self._geometry(positions)
         out = np.zeros(len(positions))
-        _gather_b(back, grid, height, fall, step, reach, out)
+
+        def part(first: int, end: int) -> None:
+            height, fall = (each[first:end] for each in gaussians)
+            _gather(back, grid[first:end], height, fall, step, reach, by_b, out[first:end])
+
+        in_parts(self.threads, len(positions), part)
         return out
 
     def _gaussians(
@@ -120,9 +154,22 @@ class SummationGrid:
         return (positions - self.corner) @ matrix.T, step, np.linalg.norm(matrix, axis=1)
 
 
+def in_parts(threads: int, size: int, work: Callable[[int, int], None]) -> None:
+    """Call work(first, end) for parts of 0 … size, each in a thread of its own."""
+    edges = [size * part // threads for part in range(threads + 1)]
+    if threads == 1:
+        work(0, size)
+        return
+    with ThreadPoolExecutor(threads - 1) as pool:
+        pending = [pool.submit(work, first, end) for first, end in pairwise(edges[1:])]
+        work(0, edges[1])
+        for one in pending:
+            one.result()
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def _gather_b(field, grid, height, fall, step, reach, out):  # type: ignore[no-untyped-def]
-    """Set out[n] to the sum over grid points of field · dρ_n/dB; each Gaussian is h (f/π)^1.5-like in B.
+def _gather(field, grid, height, fall, step, reach, by_b, out):  # type: ignore[no-untyped-def]
+    """Set out[n] to the sum over grid points of field · dρ_n/dB, or of field · ρ_n where `by_b` is false.
 
     With h ∝ β^-1.5 and f = 4π²/β, the derivative by β of h exp(-f r²) is (f r² - 1.5)/β times it.
     """
@@ -134,8 +181,10 @@ def _gather_b(field, grid, height, fall, step, reach, out):  # type: ignore[no-u
         if not (abs(u) < 1e8 and abs(v) < 1e8 and abs(w) < 1e8):
             continue
         spacing = tabulate(height[n], fall[n], table)
-        slope[:] = 0.0
-        for k in range(height.shape[1]):
+        slope[:] = table
+        if by_b:
+            slope[:] = 0.0
+        for k in range(height.shape[1] if by_b else 0):
             per_beta = fall[n, k] / (4.0 * math.pi**2)
             value = height[n, k] * per_beta
             ratio = math.exp(-fall[n, k] * spacing)
@@ -151,13 +200,18 @@ def _gather_b(field, grid, height, fall, step, reach, out):  # type: ignore[no-u
                 row = field[i % nx, j % ny]
                 x = step[0, 0] * (i - u) + step[0, 1] * (j - v)
                 y = step[1, 1] * (j - v)
-                for k in range(math.ceil(w - far * reach[2]), math.floor(w + far * reach[2]) + 1):
-                    dx = x + step[0, 2] * (k - w)
-                    dy = y + step[1, 2] * (k - w)
-                    dz = step[2, 2] * (k - w)
+                low, high = chord(x, y, step, far2)
+                at = math.ceil(w + low) - 1
+                place = at % nz
+                while at < math.floor(w + high):
+                    at += 1
+                    place = place + 1 if place + 1 < nz else 0
+                    dx = x + step[0, 2] * (at - w)
+                    dy = y + step[1, 2] * (at - w)
+                    dz = step[2, 2] * (at - w)
                     r2 = dx * dx + dy * dy + dz * dz
                     if r2 < far2:
                         t = r2 * scale
                         m = int(t)
-                        total += row[k % nz] * (slope[m] + (t - m) * (slope[m + 1] - slope[m]))
+                        total += row[place] * (slope[m] + (t - m) * (slope[m + 1] - slope[m]))
         out[n] = total

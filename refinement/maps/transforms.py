@@ -123,6 +123,8 @@ def structure_factors(
         4.0 * math.pi**2 / spread,
         np.array(cell.orth.mat.tolist()) / np.array((nx, ny, nz)),
         np.linalg.norm(grid_matrix, axis=1),
+        0,
+        nx,
     )
     return StructureFactors(forward(total, limits), -shift)
 

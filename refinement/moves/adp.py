@@ -1,10 +1,11 @@
-"""Group B factors fitted to the map.
+"""B factors fitted to the map: of each atom, of halves of residues, or of residues, by resolution.
 
 The objective is the number that is reported: the correlation of map and model map inside the molecular
 mask, as a function of log B of each group, with its exact gradient through the same operations (sum atoms,
 Fourier transform, cut at the resolution, correlate). Phases are kept, unlike in an amplitude fit. Groups
 that are close in space are held together by a weak smoothness term, so that B follows the map's local
-quality instead of its noise.
+quality instead of its noise; single atoms the more the closer they are, with 1/distance². How fine the groups
+may be and how smooth was chosen by fitting into one half-map and looking at the other one (docs/decisions).
 """
 
 from __future__ import annotations
@@ -40,8 +41,12 @@ BACKBONE = (
     *("N", "CA", "C", "O", "OXT", "CB"),
     *("P", "OP1", "OP2", "OP3", "O5'", "C5'", "C4'", "C3'", "O3'", "O4'", "C2'", "O2'", "C1'"),
 )
-TWO_GROUPS_BELOW = 4.5
-"""Å; at better resolution side chains and bases have a B of their own."""
+ATOMS_BELOW, TWO_GROUPS_BELOW = 2.0, 4.5
+"""Å; up to the first limit atoms have B factors of their own, up to the second one side chains and bases."""
+BOND_LENGTH = 1.5
+"""Å; atoms at this distance are held together with unit weight."""
+ATOM_STIFFNESS = 4.0
+"""Factor on the smoothness where atoms have B factors of their own: there is less in the map for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +60,22 @@ class AdpFit:
     kept: bool
 
 
-def fit_group_b(
-    structure: Structure, density: Density, d_min: float, *, evaluations: int, smoothness: float, cushion: float = 8.0
+def fit_b(
+    structure: Structure,
+    density: Density,
+    d_min: float,
+    *,
+    evaluations: int,
+    smoothness: float,
+    cushion: float = 8.0,
+    threads: int = 1,
 ) -> AdpFit:
-    """Fit one B per residue (two per residue, backbone and side chain, at better than 4.5 Å) to the map.
+    """Fit B factors to the map: one per atom, per half of a residue (backbone, side chain), or per residue, by resolution.
 
     Parameters
     ----------
     structure : Structure
-        The model; hydrogens follow the group of their residue.
+        The model; hydrogens follow their residue.
     density : Density
         The map, any scale.
     d_min : float
@@ -74,6 +86,8 @@ def fit_group_b(
         Strength of the restraint on differences of log B between neighbouring groups.
     cushion : float
         Å; the fit works in a box around the model with this margin.
+    threads : int
+        Threads; the result doesn't depend on it.
 
     Returns
     -------
@@ -81,15 +95,19 @@ def fit_group_b(
         The input's B factors are kept if nothing correlates better.
     """
     group = _groups(structure, d_min)
+    if d_min <= ATOMS_BELOW:
+        smoothness *= ATOM_STIFFNESS
     box = box_around(density, structure.positions, cushion)
-    fit = _Fit.prepare(structure, box, d_min, group, smoothness)
+    fit = MapFit.prepare(structure, box, d_min, group, smoothness, threads)
     before = fit.correlation(structure.b_iso)
-    candidates = [np.log(np.clip(_group_means(structure.b_iso, group), B_MIN, B_MAX)), _best_uniform(fit, group)]
-    start = max(candidates, key=lambda x: fit.correlation(np.exp(x)[group]))
-    if evaluations > 0:
-        found = minimise(fit.objective, start, max_iterations=evaluations, max_shift=0.7, memory=10, tolerance=2e-4)
-        start = found.x
-    b_iso = np.round(np.exp(np.clip(start, math.log(B_MIN), math.log(B_MAX))), 2)[group]
+    if evaluations == 0:
+        return AdpFit(structure, before, before, int(group.max()) + 1, False)
+    means = np.log(np.clip(_group_means(structure.b_iso, group), B_MIN, B_MAX))
+    uniform, by_uniform = _best_uniform(fit, group)
+    start = means if fit.correlation(np.exp(means)[group]) > by_uniform else uniform
+    found = minimise(fit.objective, start, max_iterations=evaluations, max_shift=0.7, memory=10, tolerance=2e-4)
+    b_group: NDArray[np.float64] = np.exp(np.clip(found.x, math.log(B_MIN), math.log(B_MAX)))
+    b_iso = np.round(b_group, 2)[group]
     after = fit.correlation(b_iso)
     kept = after > before
     new = replace(structure, b_iso=b_iso) if kept else structure
@@ -103,6 +121,9 @@ def _groups(structure: Structure, d_min: float) -> NDArray[np.int64]:
     key = structure.residue.astype(np.int64) * 2
     if d_min < TWO_GROUPS_BELOW:
         key += side
+    if d_min <= ATOMS_BELOW:
+        heavy = ~structure.is_hydrogen
+        key[heavy] = key.max() + 1 + np.arange(np.count_nonzero(heavy))
     _, group = np.unique(key, return_inverse=True)
     return group.astype(np.int64)
 
@@ -111,14 +132,15 @@ def _group_means(values: NDArray[np.float64], group: NDArray[np.int64]) -> NDArr
     return np.bincount(group, weights=values) / np.bincount(group)
 
 
-def _best_uniform(fit: _Fit, group: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return log of the single B that correlates best; one summation serves all trials."""
-    scores = [fit.uniform_correlation(b) for b in UNIFORM_TRIALS]
-    return np.full(int(group.max()) + 1, math.log(UNIFORM_TRIALS[int(np.argmax(scores))]))
+def _best_uniform(fit: MapFit, group: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+    """Return log of the single B that correlates best, for all groups, and its correlation; one summation serves all trials."""
+    scores = fit.uniform_correlations()
+    best = int(np.argmax(scores))
+    return np.full(int(group.max()) + 1, math.log(UNIFORM_TRIALS[best])), scores[best]
 
 
 @dataclass(slots=True)
-class _Fit:
+class MapFit:
     """The fit's constants: what is on the grid, in the mask, and who is whose neighbour."""
 
     grid: SummationGrid
@@ -127,52 +149,68 @@ class _Fit:
     mask: NDArray[np.bool_]
     observed: NDArray[np.float64]
     pairs: NDArray[np.int64]
+    closeness: NDArray[np.float64]
     smoothness: float
-    uniform: NDArray[np.complex64]
 
     @classmethod
-    def prepare(cls, structure: Structure, box: Density, d_min: float, group: NDArray[np.int64], smoothness: float) -> _Fit:
-        grid = SummationGrid.of(box, d_min, b_floor=B_MIN)
+    def prepare(
+        cls, structure: Structure, box: Density, d_min: float, group: NDArray[np.int64], smoothness: float, threads: int = 1
+    ) -> MapFit:
+        """Make the fit of a model with these groups, shape (n_atoms,), to a box of the map; other values as for `fit_b`."""
+        grid = SummationGrid.of(box, d_min, b_floor=B_MIN, threads=threads)
         mask = molecular_mask(structure, box)
         observed = box.values[mask].astype(np.float64)
         observed -= observed.mean()
         observed /= max(float(np.sqrt((observed**2).sum())), 1e-30)
-        reference = np.full(len(structure), B_MIN)
-        uniform = grid.coefficients(structure.positions, structure.elements, reference, structure.occupancy)
-        return cls(grid, structure, group, mask, observed, _neighbours(structure, group), smoothness, uniform)
+        return cls(grid, structure, group, mask, observed, *_neighbours(structure, group), smoothness)
 
-    def uniform_correlation(self, b: float) -> float:
-        coefficients = self.uniform.copy()
-        cut(coefficients, self.grid.dims, self.grid.cell, self.grid.d_min, b=b - B_MIN)
-        return self._correlate(self.grid.to_map(coefficients))[0]
+    def uniform_correlations(self) -> list[float]:
+        """Return CC_mask with each of the `UNIFORM_TRIALS`; one summation serves all."""
+        grid, atoms = self.grid, self.structure
+        reference = grid.coefficients(atoms.positions, atoms.elements, np.full(len(atoms), B_MIN), atoms.occupancy)
+        found = []
+        for b in UNIFORM_TRIALS:
+            coefficients = reference.copy()
+            cut(coefficients, grid.dims, grid.cell, grid.d_min, b=b - B_MIN)
+            found.append(self._correlate(grid.to_map(coefficients))[0])
+        return found
 
     def correlation(self, b_iso: NDArray[np.float64]) -> float:
         """Return CC_mask with these B factors, shape (n_atoms,), each taken as the nearest that an atom can have."""
-        return self._correlate(self._map(np.clip(b_iso, B_MIN, B_RANGE[1])))[0]
+        return self._correlate(self._map(np.clip(b_iso, B_MIN, B_RANGE[1]), self.structure.occupancy))[0]
 
     def objective(self, x: NDArray[np.float64], gradient: NDArray[np.float64]) -> float:
         """Return smoothness - CC_mask as a function of log B, shape (n_groups,), with its gradient."""
         inside = (x > math.log(B_MIN)) & (x < math.log(B_MAX))
         b_group = np.exp(np.clip(x, math.log(B_MIN), math.log(B_MAX)))
         b_iso = b_group[self.group]
-        cc, slope = self._correlate(self._map(b_iso))
-        by_voxel = np.zeros(self.grid.dims, dtype=np.float32)
-        by_voxel[self.mask] = slope
         atoms = self.structure
+        cc, by_voxel = self._slope(b_iso, atoms.occupancy)
         by_atom = self.grid.b_gradient(by_voxel, atoms.positions, atoms.elements, b_iso, atoms.occupancy)
         by_group = np.bincount(self.group, weights=by_atom, minlength=len(x)) * b_group * inside
         first, second = self.pairs.T
         difference = x[first] - x[second]
-        strength = self.smoothness / len(x)
+        pull = 2.0 * self.smoothness / len(x) * self.closeness * difference
         gradient[:] = -by_group
-        gradient += 2.0 * strength * np.bincount(first, weights=difference, minlength=len(x))
-        gradient -= 2.0 * strength * np.bincount(second, weights=difference, minlength=len(x))
-        return strength * float((difference**2).sum()) - cc
+        gradient += np.bincount(first, weights=pull, minlength=len(x))
+        gradient -= np.bincount(second, weights=pull, minlength=len(x))
+        return 0.5 * float((pull * difference).sum()) - cc
 
-    def _map(self, b_iso: NDArray[np.float64]) -> NDArray[np.float32]:
-        structure = self.structure
-        coefficients = self.grid.coefficients(structure.positions, structure.elements, b_iso, structure.occupancy)
-        return self.grid.to_map(coefficients)
+    def occupancy_slope(self, b_iso: NDArray[np.float64], occupancy: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return CC_mask with these B factors and occupancies, and its derivative by each occupancy, all of shape (n_atoms,)."""
+        cc, by_voxel = self._slope(b_iso, occupancy)
+        return cc, self.grid.occupancy_gradient(by_voxel, self.structure.positions, self.structure.elements, b_iso)
+
+    def _slope(self, b_iso: NDArray[np.float64], occupancy: NDArray[np.float64]) -> tuple[float, NDArray[np.float32]]:
+        """Return CC_mask and its derivative by each voxel of the model map."""
+        cc, slope = self._correlate(self._map(b_iso, occupancy))
+        by_voxel = np.zeros(self.grid.dims, dtype=np.float32)
+        by_voxel[self.mask] = slope
+        return cc, by_voxel
+
+    def _map(self, b_iso: NDArray[np.float64], occupancy: NDArray[np.float64]) -> NDArray[np.float32]:
+        atoms = self.structure
+        return self.grid.to_map(self.grid.coefficients(atoms.positions, atoms.elements, b_iso, occupancy))
 
     def _correlate(self, model: NDArray[np.float32]) -> tuple[float, NDArray[np.float64]]:
         """Return the correlation inside the mask and its derivative by the model map's values there."""
@@ -184,9 +222,12 @@ class _Fit:
         return cc, (self.observed - cc * values) / length
 
 
-def _neighbours(structure: Structure, group: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return pairs of different groups, shape (m, 2), with atoms closer than `NEAR`."""
+def _neighbours(structure: Structure, group: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return pairs of different groups, shape (m, 2), with atoms closer than `NEAR`, and how close they are, at most 1."""
     pairs = cKDTree(structure.positions).query_pairs(NEAR, output_type="ndarray")
+    distance = np.linalg.norm(structure.positions[pairs[:, 0]] - structure.positions[pairs[:, 1]], axis=1)
     linked = np.sort(group[pairs], axis=1)
-    linked = np.unique(linked[linked[:, 0] != linked[:, 1]], axis=0)
-    return linked.reshape(-1, 2)
+    other = linked[:, 0] != linked[:, 1]
+    key, pair = np.unique(linked[other] @ np.array([len(group), 1]), return_inverse=True)
+    closeness = np.bincount(pair, weights=(BOND_LENGTH / np.maximum(distance[other], BOND_LENGTH)) ** 2, minlength=len(key))
+    return np.stack(np.divmod(key, len(group)), axis=1), np.minimum(closeness, 1.0)

@@ -103,7 +103,7 @@ def blurred_model(structure: Structure, density: Density, sigma: float) -> NDArr
     fall = np.full_like(height, 0.5 / sigma**2)
     total = np.zeros(density.dims, dtype=np.float32)
     grid = density.grid_coordinates(structure.positions[heavy])
-    sum_atoms(total, grid, height, fall, density.step_matrix, np.linalg.norm(density.grid_matrix, axis=1))
+    sum_atoms(total, grid, height, fall, density.step_matrix, np.linalg.norm(density.grid_matrix, axis=1), 0, len(total))
     return total
 
 

@@ -89,10 +89,11 @@ def test_a_click_on_the_track_shows_the_residue(watched: Any) -> None:
     plot = page.locator("[data-plot] .u-over")
     plot.scroll_into_view_if_needed()
     box = plot.bounding_box()
-    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
-    assert re.match(r"A/1[23] ALA · CC 0\.\d+ deposited, 0\.\d+ refined", page.inner_text("[data-readout]"))
-    page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
-    assert re.search(r"#A/1[23]$", page.url)
+    middle = {"x": 0.5 * box["width"], "y": 0.5 * box["height"]}
+    plot.hover(position=middle)
+    expect(page.locator("[data-readout]")).to_have_text(re.compile(r"A/1[23] ALA · CC 0\.\d+ deposited, 0\.\d+ refined"))
+    plot.click(position=middle)
+    expect(page).to_have_url(re.compile(r"#A/1[23]$"))
     page.wait_for_selector("[data-viewer][data-ready]", timeout=60_000)
     expect(page.locator("[data-status]")).to_have_text(re.compile(r"Residue A/1[23]"))
     around = (
@@ -110,7 +111,7 @@ def test_an_address_with_a_residue_opens_it_everywhere(watched: Any) -> None:
     page.click('[data-residue="A/9"]')
     expect(page.locator("[data-status]")).to_have_text("Residue A/9")
     expect(page.locator("[data-readout]")).to_contain_text("A/9 ALA")
-    assert "outlier refined: Ramachandran" in page.inner_text("[data-readout]")
+    expect(page.locator("[data-readout]")).to_contain_text("outlier refined: Ramachandran")
     watched.assert_clean()
 
 
@@ -120,12 +121,12 @@ def test_the_track_is_worked_with_the_keyboard(watched: Any) -> None:
     page.focus("[data-plot]")
     for _ in range(3):
         page.keyboard.press("ArrowRight")
-    assert page.inner_text("[data-readout]").startswith("A/3 ALA")
+    expect(page.locator("[data-readout]")).to_have_text(re.compile(r"^A/3 ALA"))
     page.keyboard.press("Enter")
-    assert page.url.endswith("#A/3")
+    expect(page).to_have_url(re.compile(r"#A/3$"))
     page.select_option("[data-series]", "q_score")
     page.keyboard.press("ArrowLeft")
-    assert "Q-score" in page.inner_text("[data-readout]")
+    expect(page.locator("[data-readout]")).to_contain_text("Q-score")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
@@ -180,13 +181,13 @@ def test_everything_is_read_and_done_without_javascript(browser: Browser, site: 
     page.goto(f"{site}/")
     page.fill("#q", "6udk")
     page.press("#q", "Enter")
-    assert page.url == f"{site}/entry/6udk_20740/"
+    expect(page).to_have_url(f"{site}/entry/6udk_20740/")
     text = page.inner_text(".table-one")
     assert re.search(r"CC mask\s+0.612\s+0.748\s+\+0.136\s+▲ better", text)
     page.goto(f"{site}/results/")
     page.select_option("#id_state", "refused")
     page.click("text=Show")
-    assert page.locator(".results-table tbody tr").count() == 2
+    expect(page.locator(".results-table tbody tr")).to_have_count(2)
     assert "?state=refused&cols=cc_mask" in page.url
     context.close()
 

@@ -162,6 +162,24 @@ def test_a_model_outside_the_map_is_docked_on_request(
     assert read_map(pair[1]).contains(read_structure(tmp_path / "docked" / "refined.cif.gz").positions).all()
 
 
+def test_a_placed_model_keeps_its_place_when_no_cycle_is_kept(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = read_structure(pair[0])
+    library = load_monomer_library(np.unique(given.residues.compound).tolist())
+    full = add_hydrogens(given, library)
+    full.moved(full.positions + np.array([2.0, -2.0, 1.0])).to_gemmi().make_mmcif_document().write_file(str(tmp_path / "h.cif"))
+    monkeypatch.setattr("refinement.protocol.harm", lambda _before, _after: ["clashscore"])
+    table = run.refine_files(tmp_path / "h.cif", pair[1], resolution=3.0, protocol="quick", output=tmp_path / "out")
+    assert table["refinement"]["kept"] == "placed"
+    after = read_structure(tmp_path / "out" / "refined.cif.gz")
+    assert len(after) == len(full)
+    heavy = ~after.is_hydrogen
+    assert np.abs(after.positions[heavy] - given.positions).max() < 0.3
+    bonded = np.linalg.norm(after.positions[~heavy][:, None] - after.positions[heavy][None], axis=2).min(axis=1)
+    assert bonded.max() < 1.4
+
+
 def test_validation_writes_no_model(pair: tuple[Path, Path], tmp_path: Path) -> None:
     table = run.validate_files(*pair, resolution=3.0, output=tmp_path / "v")
     assert "refined" not in table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import gemmi
 import numpy as np
@@ -13,6 +14,9 @@ from refinement.maps.scattering import model_map
 from refinement.maps.summation import SummationGrid
 from refinement.moves import adp
 from refinement.structure import Structure, from_gemmi
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def helix_like(residues: int) -> Structure:
@@ -56,7 +60,7 @@ def planted() -> tuple[Structure, Density]:
 def test_gradient_agrees_with_finite_differences(planted: tuple[Structure, Density]) -> None:
     structure, density = planted
     group = adp._groups(structure, 3.0)
-    fit = adp._Fit.prepare(structure, density, 2.5, group, 0.1)
+    fit = adp.MapFit.prepare(structure, density, 2.5, group, 0.1)
     x = np.log(np.linspace(25, 90, int(group.max()) + 1))
     gradient = np.zeros_like(x)
     fit.objective(x, gradient)
@@ -88,7 +92,7 @@ def test_gradient_on_a_grid_that_is_too_coarse_for_summing(planted: tuple[Struct
 
 def test_finds_planted_b_factors(planted: tuple[Structure, Density]) -> None:
     structure, density = planted
-    fit = adp.fit_group_b(structure, density, 2.5, evaluations=40, smoothness=0.0)
+    fit = adp.fit_b(structure, density, 2.5, evaluations=40, smoothness=0.0)
     found = adp._group_means(fit.structure.b_iso, structure.residue.astype(np.int64))
     assert fit.kept
     assert fit.cc_after > 0.995 > fit.cc_before
@@ -99,21 +103,55 @@ def test_finds_planted_b_factors(planted: tuple[Structure, Density]) -> None:
 def test_better_b_factors_are_not_replaced(planted: tuple[Structure, Density]) -> None:
     structure, density = planted
     truth = replace(structure, b_iso=np.linspace(20, 120, 16)[structure.residue])
-    fit = adp.fit_group_b(truth, density, 2.5, evaluations=0, smoothness=0.03)
+    fit = adp.fit_b(truth, density, 2.5, evaluations=0, smoothness=0.03)
     assert fit.cc_after >= fit.cc_before
 
 
-def test_side_chains_have_their_own_group_only_where_the_map_shows_them() -> None:
+def test_atoms_and_side_chains_have_their_own_b_only_where_the_map_shows_them() -> None:
     structure = helix_like(3)
     renamed = replace(structure, names=np.where(structure.names == "CB", "CG", structure.names))
+    assert adp._groups(renamed, 1.8).max() + 1 == len(renamed)
     assert adp._groups(renamed, 3.0).max() + 1 == 6
     assert adp._groups(renamed, 5.0).max() + 1 == 3
+    protonated = replace(renamed, elements=np.where(renamed.names == "CG", 1, renamed.elements).astype(np.uint8))
+    assert adp._groups(protonated, 1.8).max() + 1 == 4 * 3 + 3
+
+
+def test_atoms_are_held_together_by_their_distance(structure_of: Callable[..., Structure]) -> None:
+    structure = structure_of(
+        [("A", 1, "ALA", "N", "N"), ("A", 1, "ALA", "CA", "C"), ("A", 1, "ALA", "C", "C")],
+        [[0.0, 0.0, 0.0], [1.5, 0.0, 0.0], [-3.0, 0.0, 0.0]],
+    )
+    pairs, closeness = adp._neighbours(structure, np.arange(3))
+    assert pairs.tolist() == [[0, 1], [0, 2]]
+    np.testing.assert_allclose(closeness, [1.0, 0.25])
+
+
+def test_finds_planted_b_factors_of_atoms() -> None:
+    structure = helix_like(8)
+    planted = np.random.default_rng(8).uniform(15.0, 45.0, len(structure))
+    box = empty_box(structure, step=0.5)
+    density = replace(box, values=model_map(replace(structure, b_iso=planted), box, 1.2))
+    fit = adp.fit_b(structure, density, 1.2, evaluations=60, smoothness=0.0)
+    assert fit.groups == len(structure)
+    assert fit.cc_after > 0.999
+    assert np.corrcoef(fit.structure.b_iso, planted)[0, 1] > 0.97
+
+
+def test_threads_give_the_same_bits(planted: tuple[Structure, Density]) -> None:
+    structure, density = planted
+    one, two, five = (
+        adp.fit_b(structure, density, 2.5, evaluations=4, smoothness=0.03, threads=threads).structure.b_iso
+        for threads in (1, 2, 5)
+    )
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(one, five)
 
 
 @pytest.mark.parametrize("b", [-50.0, 0.0, 99_999.0])
 def test_starts_from_b_factors_that_no_atom_has(planted: tuple[Structure, Density], b: float) -> None:
     structure, density = planted
-    fit = adp.fit_group_b(replace(structure, b_iso=np.full(len(structure), b)), density, 2.5, evaluations=4, smoothness=0.03)
+    fit = adp.fit_b(replace(structure, b_iso=np.full(len(structure), b)), density, 2.5, evaluations=4, smoothness=0.03)
     assert np.isfinite(fit.cc_before)
     assert fit.kept
     assert fit.cc_after > 0.9
