@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from refinement.restraints.covalent import Covalent, covalent_restraints
 from refinement.restraints.standard_targets import standard_targets
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from numpy.typing import NDArray
@@ -36,6 +37,14 @@ BOND_SIGMA_FLOOR = 0.008
 """Å; some dictionary bonds claim to be known better than anything in a map."""
 METAL_SIGMA = 0.04
 """Å; the spread of metal distances over all structures (up to 0.25) would let the map pull a metal off its ligand."""
+
+
+class Term(Protocol):
+    """A restraint on non-hydrogen atoms."""
+
+    def energy_and_gradient(self, positions: NDArray[np.float64], gradient: NDArray[np.float64]) -> float:
+        """Add the gradient, shape (n_heavy, 3), into `gradient` and return the energy."""
+        ...
 
 
 class Target:
@@ -58,6 +67,8 @@ class Target:
         Cβ and rotamer terms (rows without hydrogens).
     ramachandran : RamachandranRestraints
         Rows without hydrogens.
+    extra : dict of str to Term
+        Further restraints by name, rows without hydrogens; their energies appear under these names.
     map_weight : float
         Weight of the density of a carbon atom, map in standard deviations.
     contact_weight, contact_reduction, list_margin : float
@@ -79,12 +90,14 @@ class Target:
         torsions: list[DihedralRestraints],
         ramachandran: RamachandranRestraints,
         map_weight: float,
+        extra: Mapping[str, Term] | None = None,
         threads: int = 1,
     ) -> None:
         self.model, self.density, self.nonbonded = model, density, nonbonded
         self.contact_weight, self.contact_reduction, self.list_margin = contact_weight, contact_reduction, list_margin
         self.covalent, self.torsions, self.ramachandran = covalent, torsions, ramachandran
         self.map_weight = map_weight
+        self.extra = dict(extra or {})
         full = model.structure
         self._positions = full.positions.copy()
         self._pairs = nonbonded.pair_list(self._positions, margin=list_margin)
@@ -148,6 +161,8 @@ class Target:
         for number, term in enumerate(self.torsions):
             energies[f"dihedrals {number}"] = term.energy_and_gradient(self._bare, gradient)
         energies["ramachandran"] = self.ramachandran.energy_and_gradient(self._bare, gradient)
+        for name, restraint in self.extra.items():
+            energies[name] = restraint.energy_and_gradient(self._bare, gradient)
         energies["map"] = self.density.energy_and_gradient(self._bare, self.map_weight * self.scattering, gradient)
         return energies
 
