@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from curation.example_model import FLIPPED_PEPTIDES, WRONG_ROTAMERS, build_truth, plant_errors
-from refinement import protocol
+from refinement import cycle as one_cycle
 from refinement.maps.density import Density
 from refinement.maps.scattering import model_map
 from refinement.moves.side_chains import SideChainMove
@@ -89,7 +89,7 @@ def test_moves_that_harm_are_undone(part: tuple[Structure, Structure, Density], 
         positions[np.isin(model.structure.names, ("CB", "CD1"))] += 2.0
         return model.moved(positions), [SideChainMove(3, "B/LEU 13", "mt", "tp", 1.0)] if cycle == 1 else []
 
-    monkeypatch.setattr(protocol, "_moved", shifted)
+    monkeypatch.setattr(one_cycle, "_moved", shifted)
     found, events = refined(truth, density, Settings(cycles=1, iterations=8, adp_evaluations=1))
     event = next(event for event in events if event["event"] == "side_chains")
     assert [move["kept"] for move in event["moves"]] == [False]
