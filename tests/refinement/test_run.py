@@ -15,6 +15,7 @@ import pytest
 from curation.example_model import build_truth
 from refinement import run
 from refinement.errors import InputError
+from refinement.final_model import with_hydrogens_of
 from refinement.maps.density import Density, read_map, write_map
 from refinement.maps.scattering import model_map
 from refinement.output import clean, output_folder
@@ -138,10 +139,10 @@ def test_hydrogens_come_back_where_there_were_some(pair: tuple[Path, Path]) -> N
     library = load_monomer_library(np.unique(bare.residues.compound).tolist())
     full = add_hydrogens(bare, library)
     half = full.without(full.is_hydrogen & (full.residue % 2 == 0))
-    again = run._with_hydrogens_of(half, bare, library)
+    again = with_hydrogens_of(half, bare, library)
     np.testing.assert_array_equal(again.names, half.names)
     np.testing.assert_allclose(again.positions[~again.is_hydrogen], bare.positions)
-    np.testing.assert_array_equal(run._with_hydrogens_of(full, bare, library).names, full.names)
+    np.testing.assert_array_equal(with_hydrogens_of(full, bare, library).names, full.names)
 
 
 def test_a_model_outside_the_map_is_docked_on_request(
@@ -169,7 +170,7 @@ def test_a_placed_model_keeps_its_place_when_no_cycle_is_kept(
     library = load_monomer_library(np.unique(given.residues.compound).tolist())
     full = add_hydrogens(given, library)
     full.moved(full.positions + np.array([2.0, -2.0, 1.0])).to_gemmi().make_mmcif_document().write_file(str(tmp_path / "h.cif"))
-    monkeypatch.setattr("refinement.protocol.harm", lambda _before, _after: ["clashscore"])
+    monkeypatch.setattr("refinement.choice.harm", lambda _before, _after: ["clashscore"])
     table = run.refine_files(tmp_path / "h.cif", pair[1], resolution=3.0, protocol="quick", output=tmp_path / "out")
     assert table["refinement"]["kept"] == "placed"
     after = read_structure(tmp_path / "out" / "refined.cif.gz")

@@ -1,0 +1,147 @@
+"""The inputs of a run: read, and checked before any work is done and anything is written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from refinement.errors import InputError, MapError, ModelError
+from refinement.maps.density import read_map
+from refinement.output import sha256
+from refinement.restraints.library import load_monomer_library
+from refinement.structure import read_structure
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import gemmi
+
+    from refinement.maps.density import Density
+    from refinement.output import RunLog
+    from refinement.structure import Structure
+
+Progress = Callable[[str, str, float], None]
+"""``progress(stage, doing, fraction)``; stages are read, validate, refine, cross-validate, write."""
+
+MAX_RESOLUTION = 100.0
+MIN_INSIDE = 0.5
+"""A model of which less than this fraction lies in the map is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a run works on.
+
+    Attributes
+    ----------
+    model : Path
+        The model's file.
+    structure : Structure
+        The model.
+    density : Density
+        The primary map.
+    half_maps : list of Density
+        None or two.
+    resolution : float
+        Å.
+    contour : float or None
+        Recommended contour level of the primary map.
+    library : gemmi.MonLib
+        Dictionaries of all compounds.
+    described : dict
+        Name, size and SHA-256 of each file.
+    """
+
+    model: Path
+    structure: Structure
+    density: Density
+    half_maps: list[Density]
+    resolution: float
+    contour: float | None
+    library: gemmi.MonLib
+    described: dict[str, Any]
+
+
+def read_inputs(
+    model: Path,
+    density_path: Path,
+    *,
+    resolution: float,
+    half_maps: Sequence[Path],
+    contour: float | None,
+    libraries: Sequence[Path],
+    log: RunLog,
+    report: Progress,
+    outside: bool = False,
+) -> Inputs:
+    """Read and check all inputs; `outside` allows a model that isn't in the map.
+
+    Raises
+    ------
+    InputError
+        If an input can't be used.
+    """
+    model, density_path = Path(model), Path(density_path)
+    _require_resolution(resolution)
+    if len(half_maps) not in (0, 2):
+        message = f"{len(half_maps)} half-map was given."
+        raise InputError("half_maps_incomplete", message, "Give both half-maps or none.")
+    report("read", model.name, 0.0)
+    structure = read_structure(model)
+    report("read", density_path.name, 0.3)
+    density = read_map(density_path)
+    halves = [read_map(path) for path in half_maps]
+    for path, half in zip(half_maps, halves, strict=True):
+        _require_same_grid(Path(path), half, density)
+    if not outside:
+        _require_inside(structure, density, model, density_path, log)
+    report("read", "restraint dictionaries", 0.9)
+    library = load_monomer_library(np.unique(structure.residues.compound).tolist(), libraries)
+    files = {"model": model, "map": density_path}
+    files |= {f"half_map_{number}": Path(path) for number, path in enumerate(half_maps, start=1)}
+    files |= {f"library_{number}": Path(path) for number, path in enumerate(libraries, start=1)}
+    described = {role: {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)} for role, path in files.items()}
+    log.add(
+        "read",
+        f"Read {model.name}: {len(structure)} atoms in {len(structure.chain_names)} chains; "
+        f"{density_path.name}: {'×'.join(map(str, density.dims))} voxels of {density.voxel[0]:.3f} Å.",
+        atoms=len(structure),
+        chains=len(structure.chain_names),
+        dims=list(density.dims),
+    )
+    return Inputs(model, structure, density, halves, resolution, contour, library, described)
+
+
+def _require_resolution(resolution: float | None) -> None:
+    if resolution is None or not math.isfinite(resolution) or not 0.0 < resolution <= MAX_RESOLUTION:
+        message = f"The resolution {resolution} Å makes no sense." if resolution is not None else "No resolution was given."
+        raise InputError("resolution_invalid", message, "Give the resolution of the map in Å, e.g. -d 3.2.")
+
+
+def _require_same_grid(path: Path, half: Density, density: Density) -> None:
+    same = half.dims == density.dims and np.allclose(half.voxel, density.voxel, rtol=1e-3)
+    if not same or not np.allclose(half.corner, density.corner, atol=0.01):
+        message = f"{path.name} has another grid than the map: {half.dims} voxels at {half.corner.tolist()} Å."
+        raise MapError("half_map_grid", message, "Half-maps must have the grid of the primary map.")
+
+
+def _require_inside(structure: Structure, density: Density, model: Path, density_path: Path, log: RunLog) -> None:
+    inside = float(density.contains(structure.positions).mean())
+    if inside < MIN_INSIDE:
+        centre = ", ".join(f"{x:.0f}" for x in structure.positions.mean(axis=0))
+        box = ", ".join(f"{x:.0f}" for x in density.corner)
+        message = (
+            f"{model.name} lies outside {density_path.name}: {100 * inside:.0f} % of its atoms are inside the box. "
+            f"The model is centred at ({centre}) Å, the box begins at ({box}) Å."
+        )
+        raise ModelError(
+            "model_outside_map", message, "Check that model and map belong together and share one frame, or have it docked."
+        )
+    if inside < 1.0:
+        count = round((1.0 - inside) * len(structure))
+        log.add("outside", f"{count} atoms lie outside the map and feel no density.", atoms=count)
