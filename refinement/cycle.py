@@ -37,7 +37,7 @@ def prepared(initial: State, problem: Problem, log: RunLog) -> State:
         positions[moving] += SEPARATION * direction / np.linalg.norm(direction, axis=1)[:, None]
         log.add("separated", f"{len(moving)} atoms lay on atoms that they are bonded to and were moved away.", atoms=len(moving))
         structure = structure.moved(positions)
-    return initial if structure is initial.structure else make_state("prepared", structure, problem)
+    return initial if structure is initial.structure else make_state("prepared", structure, problem, like=initial.model)
 
 
 def run_cycle(
@@ -122,7 +122,7 @@ def _with_side_chains(
     fit = fit_side_chains(
         model.structure,
         model.hydrogenated,
-        model.nonbonded(problem.library),
+        model.nonbonded,
         problem.interpolated,
         rules,
         map_weight=weight,
@@ -143,4 +143,5 @@ def _minimised(label: str, model: Model, problem: Problem, weight: float, streng
         curvature=target.curvature(),
     )
     target.close()
-    return make_state(label, with_standard_names(model.structure.moved(found.x)), problem), found
+    structure = with_standard_names(model.structure.moved(found.x))
+    return make_state(label, structure, problem, like=model), found

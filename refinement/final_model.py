@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from refinement.restraints.hydrogens import add_hydrogens
 
@@ -50,6 +49,8 @@ def with_b_of(initial: Structure, refined: Structure) -> Structure:
 
     A hydrogen takes that of the nearest such atom, the occupancy only where it belongs to an alternate conformer.
     """
+    from scipy.spatial import cKDTree  # slow to import, and seldom needed
+
     b_iso = initial.b_iso.copy()
     heavy = ~initial.is_hydrogen
     b_iso[heavy] = refined.b_iso

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from refinement.validation.cbeta import cbeta_deviations
-from refinement.validation.clashscore import clashscore
+from refinement.validation.clashscore import ContactModel, clashscore
 from refinement.validation.geometry import covalent_geometry
 from refinement.validation.molprobity import molprobity_score
 from refinement.validation.omega import omega
@@ -73,13 +73,14 @@ class Geometry:
 
 def measure_geometry(structure: Structure, topology: Topology, library: gemmi.MonLib, built: Hydrogenated) -> Geometry:
     """Measure a model without hydrogens; `built` is the same model with new ones, on which clashes are counted."""
+    contacts = ContactModel(built.structure, built.bonding.neighbours, built.types, hydrogens_added=True)
     found = {
         **ramachandran(structure).summary,
         **rotamers(structure).summary,
         **cbeta_deviations(structure).summary,
         **omega(structure).summary,
         **covalent_geometry(structure, topology).summary,
-        **clashscore(structure, library, built=built).summary,
+        **clashscore(structure, library, model=contacts).summary,
     }
     return Geometry(**{name: found[name] for name in Geometry.__slots__})
 

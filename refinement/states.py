@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refinement.restraints.cbeta import cbeta_restraints
-from refinement.restraints.contact_types import contact_types
-from refinement.restraints.hydrogens import hydrogenate
+from refinement.restraints.hydrogens import hydrogenate, rehydrogenate
 from refinement.restraints.nonbonded import make_nonbonded
 from refinement.restraints.ramachandran import ramachandran_restraints
 from refinement.restraints.riding import place
@@ -77,10 +76,22 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model without hydrogens, and the same with them."""
+    """A model without hydrogens, the same with them, and the repulsion of its atoms."""
 
     structure: Structure
     hydrogenated: Hydrogenated
+    nonbonded: Nonbonded
+
+    @classmethod
+    def of(cls, structure: Structure, library: gemmi.MonLib, *, like: Model | None = None) -> Model:
+        """Build hydrogens on a model; what doesn't depend on positions is taken from `like`, the same model elsewhere."""
+        if like is None:
+            built = hydrogenate(structure, library, from_dictionary=True)
+        else:
+            built = rehydrogenate(like.hydrogenated, structure, library)
+            if built.bonding is like.hydrogenated.bonding:
+                return cls(structure, built, like.nonbonded)
+        return cls(structure, built, make_nonbonded(built.structure, built.types, built.bonding.neighbours))
 
     def moved(self, positions: NDArray[np.float64]) -> Model:
         """Return the model with its non-hydrogen atoms at `positions`; hydrogens ride along."""
@@ -88,13 +99,8 @@ class Model:
         everything = full.structure.positions.copy()
         everything[full.heavy] = positions
         place(full.riding, everything)
-        return Model(self.structure.moved(positions), replace(full, structure=full.structure.moved(everything)))
-
-    def nonbonded(self, library: gemmi.MonLib) -> Nonbonded:
-        """Return the repulsion of its atoms."""
-        bonded = self.hydrogenated.bonding.neighbours
-        full = self.hydrogenated.structure
-        return make_nonbonded(full, contact_types(full, bonded, library), bonded)
+        moved = replace(full, structure=full.structure.moved(everything))
+        return Model(self.structure.moved(positions), moved, self.nonbonded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +118,12 @@ class State:
         return self.model.structure
 
 
-def make_state(label: str, structure: Structure, problem: Problem) -> State:
-    """Build hydrogens on a model and measure it."""
-    built = hydrogenate(structure, problem.library, from_dictionary=True)
-    geometry = measure_geometry(structure, problem.topology, problem.library, built)
+def make_state(label: str, structure: Structure, problem: Problem, *, like: Model | None = None) -> State:
+    """Build hydrogens on a model and measure it; `like` is the same model elsewhere, which saves work."""
+    model = Model.of(structure, problem.library, like=like)
+    geometry = measure_geometry(structure, problem.topology, problem.library, model.hydrogenated)
     values: NDArray[np.float64] = problem.interpolated.values(structure.positions)
-    return State(label, Model(structure, built), geometry, float(values.mean()))
+    return State(label, model, geometry, float(values.mean()))
 
 
 def make_target(model: Model, problem: Problem, weight: float, strengths: Strengths) -> Target:
@@ -141,7 +147,7 @@ def make_target(model: Model, problem: Problem, weight: float, strengths: Streng
         model.hydrogenated,
         problem.interpolated,
         covalent=covalent_terms(bare, problem.topology, peptides=strengths.peptides),
-        nonbonded=model.nonbonded(problem.library),
+        nonbonded=model.nonbonded,
         contact_weight=contact_weight(weight, settings, strengths),
         contact_reduction=settings.nonbonded_slack,
         list_margin=settings.list_margin,

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
-from scipy.signal import savgol_coeffs
 
 from refinement.maps.fourier import reciprocal_metric
 
@@ -252,7 +251,14 @@ def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
     if len(values) < 2:
         return values
     padded = np.pad(values, HALF_WINDOW, mode="reflect")
-    return np.convolve(padded, savgol_coeffs(2 * HALF_WINDOW + 1, 2), mode="valid")
+    return np.convolve(padded, _quadratic_window(HALF_WINDOW), mode="valid")
+
+
+def _quadratic_window(half: int) -> NDArray[np.float64]:
+    """Return the weights, shape (2 half + 1,), that give a least-squares parabola's value at the middle of its points."""
+    powers = np.vander(np.arange(-half, half + 1, dtype=np.float64), 3, increasing=True)
+    weights: NDArray[np.float64] = np.linalg.pinv(powers)[0]
+    return weights
 
 
 def randomise_phases(coefficients: NDArray[np.complexfloating], shells: Shells, d: float, seed: int) -> None:

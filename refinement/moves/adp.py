@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial import cKDTree
 
+from refinement.cells import neighbour_pairs
 from refinement.maps.boxing import box_around
 from refinement.maps.fourier import cut
 from refinement.maps.masks import molecular_mask
@@ -224,7 +224,7 @@ class MapFit:
 
 def _neighbours(structure: Structure, group: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return pairs of different groups, shape (m, 2), with atoms closer than `NEAR`, and how close they are, at most 1."""
-    pairs = cKDTree(structure.positions).query_pairs(NEAR, output_type="ndarray")
+    pairs = neighbour_pairs(structure.positions, 0.5 * NEAR)
     distance = np.linalg.norm(structure.positions[pairs[:, 0]] - structure.positions[pairs[:, 1]], axis=1)
     linked = np.sort(group[pairs], axis=1)
     other = linked[:, 0] != linked[:, 1]

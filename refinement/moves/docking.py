@@ -19,7 +19,6 @@ import gemmi
 import numpy as np
 from numba import njit
 from scipy import fft
-from scipy.spatial.transform import Rotation
 
 from refinement.maps.fourier import reciprocal_metric
 from refinement.maps.transforms import forward, limits_within
@@ -113,6 +112,8 @@ def even_rotations(count: int) -> NDArray[np.float64]:
 
     Super-Fibonacci spirals of Alexa (2022, CVPR, 8291-8300) on the sphere of unit quaternions.
     """
+    from scipy.spatial.transform import Rotation  # slow to import, and seldom needed
+
     phi, psi = math.sqrt(2.0), 1.533751168755204288118041
     s = np.arange(count) + 0.5
     inner, outer = np.sqrt(s / count), np.sqrt(1.0 - s / count)

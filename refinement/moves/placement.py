@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.spatial import cKDTree
 
+from refinement.cells import neighbours_around
 from refinement.errors import MapError
 from refinement.maps.boxing import box_around
 from refinement.maps.masks import mask_around, mask_radii
@@ -194,8 +194,8 @@ def _rigid_chains(model: _Model) -> None:
 
 
 def _overlaps(chain: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
-    distance, _ = cKDTree(others).query(chain, distance_upper_bound=OVERLAP)
-    return bool(np.isfinite(distance).mean() > MAX_OVERLAP)
+    offsets, _ = neighbours_around(chain, others, OVERLAP)
+    return bool((np.diff(offsets) > 0).mean() > MAX_OVERLAP)
 
 
 def _dock_whole(model: _Model, given: Structure) -> bool:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft
-from scipy.spatial.transform import Rotation
 
 from refinement.maps.fourier import reciprocal_metric
 from refinement.maps.interpolation import prepare
@@ -56,6 +55,8 @@ class RigidMotion:
     @property
     def angle(self) -> float:
         """Return the angle of rotation in degrees."""
+        from scipy.spatial.transform import Rotation  # slow to import, and seldom needed
+
         return float(np.degrees(Rotation.from_matrix(self.rotation).magnitude()))
 
     @property
@@ -98,6 +99,8 @@ class RigidTarget:
 
     def motion(self, x: NDArray[np.float64]) -> RigidMotion:
         """Return the motion that the variables stand for."""
+        from scipy.spatial.transform import Rotation  # slow to import, and seldom needed
+
         return RigidMotion(Rotation.from_rotvec(x[:3] / self.radius).as_matrix(), x[3:].copy(), self.centre)
 
 

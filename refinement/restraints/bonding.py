@@ -56,12 +56,15 @@ class Bonding:
         The bonds between residues, among `pairs`.
     coordination : NDArray[int32], shape (c, 2)
         Pairs (metal, ligand atom) by distance.
+    loose : bool
+        Whether bonds inside residues were made by distance too.
     """
 
     pairs: NDArray[np.int32]
     neighbours: Neighbours
     external: NDArray[np.int32]
     coordination: NDArray[np.int32]
+    loose: bool = False
 
 
 Key = TypeVar("Key")
@@ -112,9 +115,9 @@ def find_bonds(structure: Structure, library: gemmi.MonLib | None) -> Bonding:
         ones, polymer links, disulfides and ligands within bonding distance.
     """
     inside, loose = _inside_bonds(structure, library)
-    external, coordination = _links(structure)
+    external, coordination = find_links(structure)
     pairs = np.concatenate([inside, _loose_bonds(structure, loose), external]).astype(np.int32)
-    return Bonding(pairs, neighbours(len(structure), pairs), external, coordination)
+    return Bonding(pairs, neighbours(len(structure), pairs), external, coordination, bool(loose.any()))
 
 
 def _inside_bonds(structure: Structure, library: gemmi.MonLib | None) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
@@ -172,8 +175,8 @@ def _loose_bonds(structure: Structure, loose: NDArray[np.bool_]) -> NDArray[np.i
     return np.array(bonds, dtype=np.int32).reshape(-1, 2)
 
 
-def _links(structure: Structure) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return the bonds between residues, and metal coordination."""
+def find_links(structure: Structure) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return the bonds between residues, and metal coordination, as in `Bonding`."""
     residues = structure.residues
     usable = ~structure.is_hydrogen & (residues.kind[structure.residue] != ResidueKind.WATER)
     atoms = np.flatnonzero(usable)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import gemmi
 import numpy as np
 
-from refinement.restraints.bonding import Bonding, find_bonds, residue_keys, rows_by_key
-from refinement.restraints.contact_types import altloc_codes, contact_types
+from refinement.restraints.bonding import Bonding, find_bonds, find_links, residue_keys, rows_by_key
+from refinement.restraints.contact_types import ContactTypes, altloc_codes, contact_types
 from refinement.restraints.graph import neighbours
 from refinement.restraints.hydrogen_frames import Compound, External, Plan, make_plan
 from refinement.restraints.riding import Riding, place
@@ -40,12 +40,18 @@ class Hydrogenated:
         The covalent graph with the hydrogens.
     heavy : NDArray[int32]
         Where every atom of the model without hydrogens is now.
+    types : ContactTypes
+        What the atoms are in contacts.
+    unturned : Riding
+        The frames before OH, SH and NH3 were turned.
     """
 
     structure: Structure
     riding: Riding
     bonding: Bonding
     heavy: NDArray[np.int32]
+    types: ContactTypes
+    unturned: Riding
 
 
 def add_hydrogens(structure: Structure, library: gemmi.MonLib, *, keep_existing: bool = False) -> Structure:
@@ -61,7 +67,7 @@ def add_hydrogens(structure: Structure, library: gemmi.MonLib, *, keep_existing:
     """
     if keep_existing and structure.is_hydrogen.any():
         return structure
-    return hydrogenate(structure, library).structure
+    return _with_source(hydrogenate(structure, library).structure)
 
 
 def hydrogenate(
@@ -83,6 +89,11 @@ def hydrogenate(
         Turn OH, SH and NH3 to the best contacts; otherwise they are left trans or staggered.
     from_dictionary : bool
         See `refinement.restraints.hydrogen_frames.make_plan`.
+
+    Returns
+    -------
+    Hydrogenated
+        The gemmi structure behind it has no hydrogens; `add_hydrogens` gives it some.
     """
     if structure.is_hydrogen.any():
         structure = structure.without(structure.is_hydrogen)
@@ -90,20 +101,49 @@ def hydrogenate(
     layout = _Layout(structure)
     for rows, plan, outside in _plans(structure, bonding, library, from_dictionary=from_dictionary):
         layout.add(rows, plan, outside)
-    result = layout.finish(bonding)
-    if optimise:
-        return _optimised(result, library)
-    return replace(result, structure=_with_source(result.structure))
+    result = layout.finish(bonding, library)
+    return _optimised(result) if optimise else result
 
 
-def _optimised(result: Hydrogenated, library: gemmi.MonLib) -> Hydrogenated:
+def rehydrogenate(model: Hydrogenated, structure: Structure, library: gemmi.MonLib) -> Hydrogenated:
+    """Build the hydrogens of a model anew where its atoms are now, as `hydrogenate` does from dictionaries.
+
+    As long as the bonds between residues are the same, so are the hydrogens and their frames: these are taken over, and
+    only placed and turned.
+
+    Parameters
+    ----------
+    model : Hydrogenated
+        The same model elsewhere, made with `from_dictionary`.
+    structure : Structure
+        The model without hydrogens.
+    library : gemmi.MonLib
+    """
+    full, riding = model.structure, model.unturned
+    links = (model.bonding.external, model.bonding.coordination)
+    same = not model.bonding.loose and bool((full.occupancy[model.heavy] == structure.occupancy).all())
+    if not same or any(not _same_pairs(a, model.heavy[b]) for a, b in zip(links, find_links(structure), strict=True)):
+        return hydrogenate(structure, library, from_dictionary=True)
+    positions, b_iso = full.positions.copy(), full.b_iso.copy()
+    positions[model.heavy], b_iso[model.heavy] = structure.positions, structure.b_iso
+    b_iso[riding.hydrogen] = b_iso[riding.frame[:, 0]]
+    place(riding, positions)
+    return _optimised(replace(model, structure=replace(full, positions=positions, b_iso=b_iso), riding=riding))
+
+
+def _same_pairs(first: NDArray[np.int32], second: NDArray[np.int32]) -> bool:
+    """Return whether two lists hold the same pairs, each once, in whatever order."""
+    a, b = (pairs[np.lexsort(pairs.T)] for pairs in (first, second))
+    return bool(np.array_equal(a, b))
+
+
+def _optimised(model: Hydrogenated) -> Hydrogenated:
     """Turn the rotors to their best contacts."""
-    full = result.structure
-    types = contact_types(full, result.bonding.neighbours, library)
+    full = model.structure
     positions, riding = optimise_rotors(
-        full.positions, result.riding, types, result.bonding.neighbours, altloc_codes(full), full.occupancy, full.elements
+        full.positions, model.riding, model.types, model.bonding.neighbours, altloc_codes(full), full.occupancy, full.elements
     )
-    return replace(result, structure=_with_source(full.moved(positions)), riding=riding)
+    return replace(model, structure=full.moved(positions), riding=riding)
 
 
 def _plans(
@@ -198,12 +238,13 @@ class _Layout:
         self.rotor_kinds.append(np.tile(np.array(plan.rotors, dtype=np.uint8), n))
         self.n_rotors += per_residue * n
 
-    def finish(self, bonding: Bonding) -> Hydrogenated:
+    def finish(self, bonding: Bonding, library: gemmi.MonLib) -> Hydrogenated:
         """Return the merged model."""
         structure = self.structure
         n = len(structure)
         if not self.frames:
-            return Hydrogenated(structure, _no_riding(), bonding, np.arange(n, dtype=np.int32))
+            riding, types = _no_riding(), contact_types(structure, bonding.neighbours, library)
+            return Hydrogenated(structure, riding, bonding, np.arange(n, dtype=np.int32), types, riding)
         frames = np.concatenate(self.frames)
         home = structure.residue[frames[:, 0]]
         order = np.argsort(home, kind="stable")
@@ -223,7 +264,8 @@ class _Layout:
         )
         names, altlocs = np.concatenate(self.names)[order], np.concatenate(self.altlocs)[order]
         full = _merged(structure, riding, heavy, before, names, altlocs, frames)
-        return Hydrogenated(full, riding, _extended(bonding, riding, heavy, len(full)), heavy)
+        extended = _extended(bonding, riding, heavy, len(full))
+        return Hydrogenated(full, riding, extended, heavy, contact_types(full, extended.neighbours, library), riding)
 
 
 def _no_riding() -> Riding:
@@ -319,4 +361,5 @@ def _extended(bonding: Bonding, riding: Riding, heavy: NDArray[np.int32], n: int
     to_hydrogens = np.stack([riding.frame[:, 0], riding.hydrogen], axis=1)
     pairs = np.concatenate([heavy[bonding.pairs], to_hydrogens]).astype(np.int32)
     metals = bonding.coordination
-    return Bonding(pairs, neighbours(n, pairs), heavy[bonding.external], heavy[metals] if len(metals) else metals)
+    links = heavy[bonding.external], heavy[metals] if len(metals) else metals
+    return Bonding(pairs, neighbours(n, pairs), *links, bonding.loose)

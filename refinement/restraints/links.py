@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import gemmi
 import numpy as np
-from scipy.spatial import cKDTree
 
+from refinement.cells import neighbours_around
 from refinement.structure import ResidueKind
 
 if TYPE_CHECKING:
@@ -272,11 +272,10 @@ def _close_pairs(structure: Structure, ones: NDArray[np.int64], others: NDArray[
     """Return pairs (one, other) of different residues and compatible conformers within `reach`."""
     if not len(ones) or not len(others):
         return np.empty((0, 2), dtype=np.int32)
-    tree = cKDTree(structure.positions[others])
-    lists = tree.query_ball_point(structure.positions[ones], reach, return_sorted=True)
-    counts = [len(near) for near in lists]
-    left = np.repeat(ones, counts)
-    right = others[np.concatenate([np.asarray(near, dtype=np.int64) for near in lists])]
+    offsets, near = neighbours_around(structure.positions[ones], structure.positions[others], reach)
+    owner = np.repeat(np.arange(len(ones)), np.diff(offsets))
+    order = np.lexsort((near, owner))
+    left, right = ones[owner[order]], others[near[order]]
     same = (structure.altloc[left] == "") | (structure.altloc[right] == "") | (structure.altloc[left] == structure.altloc[right])
     apart = structure.residue[left] != structure.residue[right]
     return np.stack([left, right], axis=1)[same & apart].astype(np.int32)

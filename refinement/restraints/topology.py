@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import gemmi
 import numpy as np
-from scipy.spatial import cKDTree
 
+from refinement.cells import neighbours_around
 from refinement.errors import RestraintError
 from refinement.geometry import angles
 from refinement.restraints import gather
 from refinement.restraints.arrays import Angles, BondKind, Bonds, Chiralities, Planes, TorsionKind, Torsions
+from refinement.restraints.bonding import compatible
 from refinement.restraints.graph import Exclusions, Neighbours, exclusions, neighbours
 from refinement.restraints.library import unknown_compounds
 from refinement.restraints.links import add_links, covalent_sum
@@ -43,6 +44,8 @@ __all__ = [
 AD_HOC_SIGMA = 0.05
 """Å; ties atoms without a dictionary entry to their neighbours."""
 AD_HOC_MARGIN = 0.3
+AD_HOC_REACH = 2.6
+"""Å; longest distance of atoms that may be tied."""
 AD_HOC_ANGLES = (105.0, 125.0)
 """Degrees; range of the targets at bonds between residues that no dictionary describes."""
 AD_HOC_ANGLE_SIGMA = 5.0
@@ -282,15 +285,10 @@ def _with_link_angles(known: Angles, bonds: Bonds, bonded: Neighbours, structure
 
 
 def _near_in_residue(loose: NDArray[np.int64], structure: Structure) -> NDArray[np.int32]:
-    tree = cKDTree(structure.positions)
-    found = set()
-    for i, near in zip(loose.tolist(), tree.query_ball_point(structure.positions[loose], 2.6), strict=True):
-        for j in near:
-            together = structure.residue[i] == structure.residue[j]
-            same = structure.altloc[i] == structure.altloc[j] or "" in (structure.altloc[i], structure.altloc[j])
-            if i != j and together and same:
-                found.add((min(i, j), max(i, j)))
-    return np.array(sorted(found), dtype=np.int32).reshape(-1, 2)
+    offsets, j = neighbours_around(structure.positions[loose], structure.positions, AD_HOC_REACH)
+    i = np.repeat(loose, np.diff(offsets))
+    kept = (i != j) & (structure.residue[i] == structure.residue[j]) & compatible(structure.altloc[i], structure.altloc[j])
+    return np.unique(np.sort(np.stack([i, j], axis=1)[kept], axis=1), axis=0).astype(np.int32).reshape(-1, 2)
 
 
 def _links(topo: gemmi.Topo, structure: Structure) -> tuple[Link, ...]:

@@ -13,7 +13,6 @@ from refinement.maps.density import Density
 from refinement.maps.interpolation import InterpolatedMap, prepare
 from refinement.maps.scattering import model_map
 from refinement.moves.side_chain_atoms import Rules
-from refinement.restraints.hydrogens import hydrogenate
 from refinement.restraints.library import load_monomer_library
 from refinement.states import Model
 from refinement.structure import Structure, from_gemmi
@@ -30,7 +29,7 @@ class Scene:
     library: gemmi.MonLib
 
     def model(self, structure: Structure) -> Model:
-        return Model(structure, hydrogenate(structure, self.library, from_dictionary=True))
+        return Model.of(structure, self.library)
 
     def row(self, chain: str, number: int) -> int:
         residues = self.truth.residues

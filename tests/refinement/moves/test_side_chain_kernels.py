@@ -20,7 +20,7 @@ def prepared(scene):
     model = scene.model(scene.truth)
     targets = rotamer_targets(scene.truth)
     chosen = searchable(scene.truth, model.hydrogenated, targets)
-    atoms = atoms_of(model.hydrogenated, model.nonbonded(scene.library), 12.0)
+    atoms = atoms_of(model.hydrogenated, model.nonbonded, 12.0)
     return atoms, side_chains_of(scene.truth, model.hydrogenated, targets, chosen), model.hydrogenated.structure
 
 

@@ -39,7 +39,7 @@ LOOKALIKE = {
 def fitted(scene, structure: Structure, rules: Rules, *, map_weight: float = 12.0, backrub: bool = False) -> SideChainFit:
     model = scene.model(structure)
     return fit_side_chains(
-        structure, model.hydrogenated, model.nonbonded(scene.library), scene.interpolated, rules,
+        structure, model.hydrogenated, model.nonbonded, scene.interpolated, rules,
         map_weight=map_weight, backrub=backrub,
     )  # fmt: skip
 
@@ -146,11 +146,9 @@ def test_linked_bound_and_alternate_side_chains_stay(scene, rules: Rules) -> Non
 def test_disulfides_of_a_real_model_stay(shared: Path, rules: Rules) -> None:
     structure = read_structure(shared / "pairs" / "7cec_A" / "model.cif")
     library = load_monomer_library(np.unique(structure.residues.compound).tolist())
-    model = Model(structure, hydrogenate(structure, library, from_dictionary=True))
+    model = Model.of(structure, library)
     density = prepare(read_map(shared / "pairs" / "7cec_A" / "map.map.gz"))
-    found = fit_side_chains(
-        structure, model.hydrogenated, model.nonbonded(library), density, rules, map_weight=12.0, backrub=False
-    )
+    found = fit_side_chains(structure, model.hydrogenated, model.nonbonded, density, rules, map_weight=12.0, backrub=False)
     sulphur = np.flatnonzero(structure.names == "SG")
     apart = np.linalg.norm(structure.positions[sulphur][:, None] - structure.positions[sulphur][None], axis=2)
     bonded = sulphur[((apart < 2.5) & (apart > 0)).any(axis=1)]

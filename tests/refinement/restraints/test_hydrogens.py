@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import gemmi
@@ -11,7 +12,7 @@ import pytest
 
 from refinement.conformers import STANDARD_AMINO_ACIDS
 from refinement.restraints.bonding import find_bonds
-from refinement.restraints.hydrogens import add_hydrogens, hydrogenate
+from refinement.restraints.hydrogens import add_hydrogens, hydrogenate, rehydrogenate
 from refinement.restraints.library import load_monomer_library
 from refinement.restraints.riding import TERMINAL
 from refinement.structure import ResidueKind, from_gemmi, read_structure
@@ -290,7 +291,7 @@ def test_heavy_atoms_keep_their_order_and_values(builder, library: gemmi.MonLib)
     parents = model.riding.frame[:, 0]
     assert np.array_equal(full.b_iso[model.riding.hydrogen], full.b_iso[parents])
     assert np.array_equal(full.residue[model.riding.hydrogen], full.residue[parents])
-    again = from_gemmi(full.to_gemmi())
+    again = from_gemmi(add_hydrogens(bare, library).to_gemmi())
     assert again.names.tolist() == full.names.tolist()
     assert again.positions == pytest.approx(full.positions)
     assert len(bare) == np.count_nonzero(~full.is_hydrogen)
@@ -302,6 +303,35 @@ def test_rebuilding_gives_the_same_model(builder, library: gemmi.MonLib) -> None
     twice = add_hydrogens(once, library)
     assert twice.names.tolist() == once.names.tolist()
     assert twice.positions == pytest.approx(once.positions, abs=1e-9)
+
+
+def test_hydrogens_built_on_a_moved_model_are_those_built_from_nothing(builder, library: gemmi.MonLib) -> None:
+    builder.peptide(["TYR", "SER", "LYS", "CYS"])
+    bare = builder.finish()
+    before = hydrogenate(bare, library, from_dictionary=True)
+    rng = np.random.default_rng(1)
+    moved = replace(bare.moved(bare.positions + rng.normal(scale=0.2, size=bare.positions.shape)), b_iso=bare.b_iso + 5.0)
+    again, new = rehydrogenate(before, moved, library), hydrogenate(moved, library, from_dictionary=True)
+    assert again.bonding is before.bonding
+    assert np.array_equal(again.structure.positions, new.structure.positions)
+    assert np.array_equal(again.structure.b_iso, new.structure.b_iso)
+    assert np.array_equal(again.riding.coefficients, new.riding.coefficients)
+    assert not np.array_equal(again.riding.coefficients, before.riding.coefficients)
+
+
+def test_a_new_bond_takes_the_hydrogens_away(builder, library: gemmi.MonLib) -> None:
+    builder.peptide(["CYS"], chain="A")
+    builder.peptide(["CYS"], chain="B")
+    bare = builder.finish()
+    sulfur, other = np.flatnonzero(bare.names == "SG"), bare.residue == 1
+    apart = bare.positions.copy()
+    apart[other] += 20.0
+    before = hydrogenate(bare.moved(apart), library, from_dictionary=True)
+    assert "HG" in names_on(before.structure, 0)
+    joined = bare.positions.copy()
+    joined[other] += joined[sulfur[0]] + np.array([0.0, 0.0, 2.05]) - joined[sulfur[1]]
+    bound = rehydrogenate(before, bare.moved(joined), library)
+    assert not {"HG"} & (names_on(bound.structure, 0) | names_on(bound.structure, 1))
 
 
 def test_existing_hydrogens_are_kept_on_request(builder, library: gemmi.MonLib) -> None:
