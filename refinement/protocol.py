@@ -5,7 +5,6 @@ Reads like the flow chart of real-space refinement (Afonine et al. 2018, Acta Cr
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from refinement.moves.placement import place
 from refinement.restraints.topology import build_topology
 from refinement.score import harm
 from refinement.states import Problem, State, Strengths, make_state, make_target
+from refinement.threads import processors
 from refinement.validation.clashscore import clashscore
 from refinement.weight import map_weight
 
@@ -91,7 +91,7 @@ def refine(
     """
     progress("restraints", 0.0)
     bare = structure.without(structure.is_hydrogen) if structure.is_hydrogen.any() else structure
-    available = threads or os.cpu_count() or 1
+    available = processors(threads)
     placed = place(bare, density, resolution=resolution, settings=settings, threads=available, log=log, progress=progress)
     label = DEPOSITED if placed.structure is bare else PLACED
     bare = placed.structure

@@ -25,6 +25,7 @@ from refinement.moves.naming import with_standard_names
 from refinement.output import RunLog, output_folder, write_json, write_refined_model, write_residues
 from refinement.protocol import DEPOSITED, refine
 from refinement.settings import settings_for
+from refinement.threads import beside, processors
 from refinement.validation.changes import compare
 from refinement.validation.percentiles import read_reference
 from refinement.validation.registry import BY_KEY, MASKED_TWINS
@@ -52,6 +53,7 @@ def validate_files(
     contour: float | None = None,
     libraries: Sequence[Path] = (),
     references: Sequence[Path] = (),
+    threads: int | None = None,
     output: Path,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -71,6 +73,8 @@ def validate_files(
         Restraint dictionaries of the user.
     references : sequence of Path
         Reference distributions for percentiles, before those of EMDB.
+    threads : int or None
+        Threads to use; the result doesn't depend on it. None uses all processors.
     output : Path
         Folder for the files; made if it isn't there.
     progress : callable, optional
@@ -90,7 +94,7 @@ def validate_files(
     distributions = [read_reference(Path(path)) for path in references]
     given: dict[str, Any] = {"resolution": resolution, "half_maps": half_maps, "contour": contour, "libraries": libraries}
     inputs = read_inputs(model, density_path, **given, log=log, report=report)
-    initial = _validated(inputs, inputs.structure, report)
+    initial = _validated(inputs, inputs.structure, report, processors(threads))
     rank(initial, distributions)
     table = _table_one(inputs, {"initial": initial}, {"resolution": resolution, "contour": contour}, started)
     log.add("done", f"Validated in {time.perf_counter() - started:.1f} s.")
@@ -126,8 +130,6 @@ def refine_files(
 
     protocol : str
         Name of a protocol (`refinement.settings.PROTOCOLS`).
-    threads : int or None
-        Threads to use; the result doesn't depend on it. None uses all processors.
     seed : int
         Seed of the shake before cross-validation; the refinement itself draws no random numbers.
     dock : bool
@@ -152,12 +154,14 @@ def refine_files(
         raise InputError("half_maps_missing", message, "Give both half-maps, or leave cross-validation out.")
     given: dict[str, Any] = {"resolution": resolution, "half_maps": half_maps, "contour": contour, "libraries": libraries}
     inputs = read_inputs(model, density_path, **given, log=log, report=report, outside=dock)
-    initial = _validated(inputs, inputs.structure, report)
     how: dict[str, Any] = {"resolution": resolution, "library": inputs.library, "settings": settings, "threads": threads}
-    refine_started = time.perf_counter()
-    outcome = refine(inputs.structure, inputs.density, **how, log=log, progress=partial(report, "refine"))
-    refine_seconds = time.perf_counter() - refine_started
-    final, refined = _finished(inputs, outcome, report)
+    # refinement leaves processors idle now and then: the validation of the given model fills the gaps
+    with beside(processors(threads), partial(_validated, inputs, inputs.structure, _silent)) as validated:
+        refine_started = time.perf_counter()
+        outcome = refine(inputs.structure, inputs.density, **how, log=log, progress=partial(report, "refine"))
+        refine_seconds = time.perf_counter() - refine_started
+        initial = validated()
+    final, refined = _finished(inputs, outcome, report, processors(threads))
     if cross_validate:
         maps = (inputs.density, *inputs.half_maps)
         add_cross_validation(
@@ -175,7 +179,7 @@ def refine_files(
     return table
 
 
-def _validated(inputs: Inputs, structure: Structure, report: Progress) -> Validation:
+def _validated(inputs: Inputs, structure: Structure, report: Progress, threads: int = 1) -> Validation:
     return validate(
         structure,
         inputs.density,
@@ -183,15 +187,16 @@ def _validated(inputs: Inputs, structure: Structure, report: Progress) -> Valida
         contour=inputs.contour,
         half_maps=inputs.half_maps,
         library=inputs.library,
+        threads=threads,
         progress=partial(report, "validate"),
     )
 
 
-def _finished(inputs: Inputs, outcome: Refined, report: Progress) -> tuple[Structure, Validation]:
+def _finished(inputs: Inputs, outcome: Refined, report: Progress, threads: int) -> tuple[Structure, Validation]:
     """Return the model to hand out, and its validation with what changed."""
     unmoved = outcome.record["kept"] == DEPOSITED
     final = final_model(inputs.structure, outcome.structure, inputs.library, unmoved=unmoved)
-    refined = _validated(inputs, final, report)
+    refined = _validated(inputs, final, report, threads)
     _add_changes(inputs.structure, outcome.structure, refined)
     return final, refined
 

@@ -17,7 +17,7 @@ Listener = Callable[["Job", str, float], None]
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
-ENGINE_STEPS = (("read", 0.0), ("validate", 0.05), ("refine", 0.15), ("validate", 0.85), ("write", 0.97))
+ENGINE_STEPS = (("read", 0.0), ("refine", 0.1), ("validate", 0.9), ("write", 0.97))
 """Steps of the engine in their order and where they begin, as fractions of the stage."""
 
 

@@ -7,9 +7,7 @@ that the map is one smooth function of the B factors.
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,10 +17,9 @@ from scipy import fft
 from refinement.maps.chords import chord
 from refinement.maps.fourier import cut, on_grid
 from refinement.maps.scattering import TABLE, blur_for, grid_for, scattering_factors, sum_atoms, tabulate
+from refinement.threads import in_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import gemmi
     from numpy.typing import NDArray
 
@@ -152,19 +149,6 @@ class SummationGrid:
         matrix = np.array(self.fine)[:, None] * np.array(self.cell.frac.mat.tolist())
         step = np.array(self.cell.orth.mat.tolist()) / np.array(self.fine)
         return (positions - self.corner) @ matrix.T, step, np.linalg.norm(matrix, axis=1)
-
-
-def in_parts(threads: int, size: int, work: Callable[[int, int], None]) -> None:
-    """Call work(first, end) for parts of 0 … size, each in a thread of its own."""
-    edges = [size * part // threads for part in range(threads + 1)]
-    if threads == 1:
-        work(0, size)
-        return
-    with ThreadPoolExecutor(threads - 1) as pool:
-        pending = [pool.submit(work, first, end) for first, end in pairwise(edges[1:])]
-        work(0, edges[1])
-        for one in pending:
-            one.result()
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -7,6 +7,7 @@ the result into arrays whose atom indices are rows of `Structure`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import gemmi
@@ -40,6 +41,9 @@ __all__ = [
     "Torsions",
     "build_topology",
 ]
+
+_ONE_AT_A_TIME = Lock()
+"""gemmi writes into the library while it prepares a topology."""
 
 AD_HOC_SIGMA = 0.05
 """Å; ties atoms without a dictionary entry to their neighbours."""
@@ -130,7 +134,8 @@ def build_topology(structure: Structure, library: gemmi.MonLib, *, partial: bool
         raise unknown_compounds(unknown)
     warnings: list[str] = []
     model = structure.to_gemmi()  # the topology refers to it
-    topo = _prepare(model, structure, library, warnings)
+    with _ONE_AT_A_TIME:
+        topo = _prepare(model, structure, library, warnings)
     known = gather.bonds(topo, structure)
     unrestrained = _without_bonds(known, structure)
     if not partial:

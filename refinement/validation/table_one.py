@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from refinement.restraints.library import load_monomer_library
 from refinement.restraints.topology import build_topology
+from refinement.threads import in_order
 from refinement.validation.atom_inclusion import atom_inclusion
 from refinement.validation.base_pairs import base_pairs
 from refinement.validation.cablam import cablam
@@ -54,6 +55,14 @@ if TYPE_CHECKING:
     from refinement.validation.percentiles import Reference
 
 
+LATE = ("expected Q-score", "ligands", "waters")
+"""Steps that need what others found."""
+LONG = ("resolution", "difference map", "correlation", "Q-score", "contacts")
+"""Steps that take longest."""
+VOXELS_AT_ONCE = 2 * 512**3
+"""Voxels of the maps that are worked on at the same time, a few copies of each: bounds the memory."""
+
+
 @dataclass(slots=True)
 class Validation:
     """Table 1 of one model.
@@ -94,6 +103,7 @@ def validate(
     half_maps: Sequence[Density] = (),
     libraries: Sequence[Path] = (),
     library: gemmi.MonLib | None = None,
+    threads: int = 1,
     progress: Callable[[str, float], None] | None = None,
 ) -> Validation:
     """Compute Table 1.
@@ -114,6 +124,8 @@ def validate(
         Restraint dictionaries of the user.
     library : gemmi.MonLib, optional
         A library that is already loaded, instead of `libraries`.
+    threads : int
+        Metrics that are computed at once, fewer for large maps; the values don't depend on it.
     progress : callable, optional
         Called with what is being done and the fraction that is done.
 
@@ -161,16 +173,17 @@ def validate(
         ("local resolution", lambda: local_resolution(structure, half_maps, resolution)),
         ("atom inclusion", lambda: atom_inclusion(structure, density, contour)),
     ]
+    at_once = max(1, min(threads, VOXELS_AT_ONCE // density.values.size))
+    early = {name: partial(_timed, step) for name, step in steps if name not in LATE}
+    found = in_order(at_once, list(early.values()), longest=[list(early).index(name) for name in LONG])
     for number, (name, step) in enumerate(steps):
         if progress is not None:
             progress(name, number / len(steps))
-        started = time.perf_counter()
-        result = step()
+        result, table.timings_s[name] = next(found) if name in early else _timed(step)
         table.metrics.update(result.summary)
         table.reasons.update(result.reasons)
         table.residues.update(result.columns)
         _take_extras(table, result)
-        table.timings_s[name] = round(time.perf_counter() - started, 4)
     table.metrics["resolution"] = resolution
     table.residues["b_iso"] = mean_b(structure)
     _add_molprobity_score(table)
@@ -179,6 +192,13 @@ def validate(
     rank(table)
     _explain_missing(table, has_half_maps=len(half_maps) == 2)
     return table
+
+
+def _timed(step: Callable[[], Any]) -> tuple[Any, float]:
+    """Return what a step returns, and the seconds it took."""
+    started = time.perf_counter()
+    result = step()
+    return result, round(time.perf_counter() - started, 4)
 
 
 def rank(table: Validation, references: Sequence[Reference] = ()) -> None:

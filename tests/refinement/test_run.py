@@ -59,7 +59,7 @@ def refined(pair: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
         output=output,
         progress=lambda stage, _doing, _fraction: stages.append(stage),
     )
-    assert list(dict.fromkeys(stages)) == ["read", "validate", "refine", "write"]
+    assert list(dict.fromkeys(stages)) == ["read", "refine", "validate", "write"]
     return output, table
 
 
