@@ -219,7 +219,7 @@ def _default_cache() -> Path:
 def _refine(options: argparse.Namespace, terminal: Terminal) -> int:
     resolution, threads = _resolution(options), _threads(options)
     require_folder(options.output)
-    with terminal.progress() as progress:
+    with terminal.refinement() as (progress, listen):
         from refinement.run import refine_files
 
         table = refine_files(
@@ -236,6 +236,7 @@ def _refine(options: argparse.Namespace, terminal: Terminal) -> int:
             cross_validate=options.cross_validate,
             output=options.output,
             progress=progress,
+            listen=listen,
         )
     _show(table, options.output, "refined.cif.gz", terminal)
     return DONE
@@ -285,7 +286,7 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
         if not curated.passed:
             terminal.answer(_described(curated))
             return EXCLUDED
-        with terminal.progress() as progress:
+        with terminal.refinement() as (progress, listen):
             from refinement.run import refine_files
 
             table = refine_files(
@@ -300,6 +301,7 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
                 seed=options.seed,
                 output=output,
                 progress=progress,
+                listen=listen,
             )
     _show(table, output, "refined.cif.gz", terminal, {**_described(curated), "output": str(output)})
     return DONE
@@ -334,7 +336,10 @@ def _show(table: dict[str, Any], output: Path, main_file: str, terminal: Termina
     """Show Table 1 and where the files are, or give the same as JSON, with the curation in front of it."""
     from refinement.output import clean
 
-    terminal.table_one(table)
+    if "refined" in table:
+        terminal.outcome(table)
+    else:
+        terminal.table_one(table)
     terminal.say(f"\n{output / main_file}   {table['timings_s']['total']:.1f} s")
     content = clean(table)
     terminal.answer(content if curated is None else {**curated, "table_one": content})

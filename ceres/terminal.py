@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-from refinement.validation.registry import METRICS, REASONS, Better, Group
+from ceres.changes import changes_in_words
+from ceres.cycles import CycleLines
+from ceres.verdict import compare
+from refinement.validation.registry import BY_KEY, METRICS, REASONS, Better, Group
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from rich.progress import Task
 
     from curation.curate import Curated
     from refinement.validation.registry import Metric
@@ -53,21 +60,44 @@ class Terminal:
     @contextmanager
     def progress(self) -> Iterator[Callable[[str, str, float], None]]:
         """Give a ``progress(stage, doing, fraction)``; each stage has a bar with what it is doing and the time left."""
+        with self._bars() as stages:
+            yield stages.report
+
+    @contextmanager
+    def refinement(self) -> Iterator[tuple[Callable[[str, str, float], None], Callable[[Mapping[str, Any]], None]]]:
+        """Give a progress as `progress` does, and a listener that prints a line for each macro-cycle."""
+        with self._bars() as stages:
+            yield stages.report, _deaf if self._bare else CycleLines(self._err).listen
+
+    @contextmanager
+    def _bars(self) -> Iterator[_Stages]:
         bars = Progress(
             TextColumn("{task.description:<10}"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            _TimeLeft(),
             TextColumn("{task.fields[doing]}", markup=False),
             console=self._err,
-            disable=self._bare or not self._err.is_terminal,
+            disable=self._bare or not self._err.is_terminal or self._err.is_dumb_terminal,
         )
         with bars:
             stages = _Stages(bars)
-            yield stages.report
+            yield stages
             stages.finish()
+
+    def outcome(self, table: Mapping[str, Any]) -> None:
+        """Show what a refinement kept and why, what it changed, and Table 1 before and after."""
+        if self._bare:
+            return
+        record = table["refinement"]
+        plain = not self._out.is_terminal
+        self._out.print(Text(record["verdict"], style="bold"), soft_wrap=plain)
+        for line in changes_in_words(record["changes"]):
+            self._out.print(Text(line), soft_wrap=plain)
+        self._out.print()
+        self.table_one(table)
+        self._out.print(_comparison(table), soft_wrap=plain)
 
     def table_one(self, table: Mapping[str, Any]) -> None:
         """Show Table 1: one state with its bands, or before and after with what became of it."""
@@ -104,6 +134,20 @@ class Terminal:
         self.answer({"error": {"code": code, "message": message, "hint": hint}, "status": status})
 
 
+class _TimeLeft(ProgressColumn):
+    """Time left of a stage, reckoned from the fraction done when it was last reported, and counted down from there."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        """Return the time as ``m:ss left``, nothing once all is done or while nothing is known."""
+        left = task.fields.get("left")
+        if task.finished or left is None:
+            return Text()
+        seconds = max(0, round(left - (time.monotonic() - task.fields["reported"])))
+        return Text(f"{seconds // 60}:{seconds % 60:02d} left")
+
+
 class _Stages:
     """Bars, one for each stage, in the order in which they come."""
 
@@ -111,19 +155,36 @@ class _Stages:
         self._bars = bars
         self._stage = ""
         self._task: TaskID | None = None
+        self._began = 0.0
 
     def report(self, stage: str, doing: str, fraction: float) -> None:
         if stage != self._stage:
             self.finish()
             self._stage = stage
             self._task = self._bars.add_task(STAGES.get(stage, stage), total=1.0, doing=doing)
+            self._began = time.monotonic()
         if self._task is not None:
-            self._bars.update(self._task, completed=fraction, doing=doing)
+            now = time.monotonic()
+            left = (now - self._began) * (1.0 - fraction) / fraction if fraction > 0.0 else None
+            self._bars.update(self._task, completed=fraction, doing=doing, left=left, reported=now)
 
     def finish(self) -> None:
         if self._task is not None:
             self._bars.update(self._task, completed=1.0, doing="")
         self._task = None
+
+
+def _deaf(_event: Mapping[str, Any]) -> None:
+    """Listen to nothing."""
+
+
+def _comparison(table: Mapping[str, Any]) -> str:
+    """Return how many metrics moved which way, and the names of those that became worse."""
+    found = compare(table["initial"], table["refined"])
+    colour = {"improved": "green", "worse": "red"}.get(found.verdict, "yellow")
+    worse = f": {', '.join(BY_KEY[key].label for key in found.worse)}" if found.worse else ""
+    counts = f"{len(found.better)} of {found.compared} metrics better, {len(found.worse)} worse{escape(worse)}"
+    return f"\n[{colour}]{found.verdict.capitalize()}[/]: {counts}."
 
 
 def _table_one(table: Mapping[str, Any]) -> Table:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from refinement.moves.adp import fit_b
 from refinement.moves.occupancy import fit_occupancies
 from refinement.score import fit_harm, harm
+from refinement.words import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,9 @@ def choose(
     candidates = [state for state in states if not harm(initial.geometry, state.geometry)]
     # the last cycles fit best; earlier ones come only if those can't be kept
     candidates.sort(key=lambda state: -state.density_mean)
-    cc_initial: float | None = None
+    refused = {state.label: harm(initial.geometry, state.geometry) for state in states if state not in candidates}
+    worse_fit: list[str] = []
+    cc_initial = cc_in_box(initial.structure, problem) if initial.cc_mask is None else initial.cc_mask
     for number, state in enumerate([*candidates[:3], initial]):
         progress("B factors", 0.92 + 0.02 * number)
         before = replace(state.structure, b_iso=initial.structure.b_iso)
@@ -37,15 +40,14 @@ def choose(
             smoothness=settings.adp_smoothness,
             threads=problem.threads,
         )
-        if cc_initial is None:
-            cc_initial = _cc(initial.structure, problem)
         if state is initial or not fit_harm(cc_initial, fit.cc_after):
-            sentence = f"Kept: {state.label}. CC_mask in the box {cc_initial:.4f} -> {fit.cc_after:.4f}, {fit.groups} B groups."
-            refused = {other.label: harm(initial.geometry, other.geometry) for other in states if other not in candidates}
-            log.add("choice", sentence, state=state.label, cc_before=cc_initial, cc_after=fit.cc_after, refused=refused)
-            record = {"kept": state.label, "refused": refused, "b_groups": fit.groups}
+            fits = {"cc_before": cc_initial, "cc_after": fit.cc_after}
+            words = verdict(state.label, cycles=len(states), refused=refused, worse_fit=worse_fit, **fits)
+            log.add("choice", f"{words} {fit.groups} B groups.", state=state.label, **fits, refused=refused, worse_fit=worse_fit)
+            record = {"kept": state.label, "verdict": words, "refused": refused, "worse_fit": worse_fit, "b_groups": fit.groups}
             return _with_occupancies(fit.structure, problem, log), record
         log.add("undone", f"{state.label} would lower CC_mask from {cc_initial:.4f} to {fit.cc_after:.4f}: undone.")
+        worse_fit.append(state.label)
     message = "the deposited model is always a candidate"
     raise AssertionError(message)
 
@@ -65,6 +67,7 @@ def _with_occupancies(structure: Structure, problem: Problem, log: RunLog) -> St
     return fit.structure
 
 
-def _cc(structure: Structure, problem: Problem) -> float:
-    """Return CC_mask in the box, with the B factors as they are."""
-    return fit_b(structure, problem.density, problem.resolution, evaluations=0, smoothness=0.0).cc_before
+def cc_in_box(structure: Structure, problem: Problem) -> float:
+    """Return CC_mask in the box of the refinement, with the B factors as they are."""
+    density, resolution, threads = problem.density, problem.resolution, problem.threads
+    return fit_b(structure, density, resolution, evaluations=0, smoothness=0.0, threads=threads).cc_before

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from refinement.structure import Structure
     from refinement.validation.table_one import Validation
 
+HALF_MAP_1 = "half-map 1"
+"""Name of this part of the run in the log."""
+
 
 def refine_into_half(
     structure: Structure,
@@ -70,16 +73,17 @@ def refine_into_half(
         If no restraints can be made.
     """
     start = shaken(structure, settings.cross_validation_shake, seed)
-    refined = refine(
-        start,
-        weighted_like(work, density, resolution),
-        resolution=resolution,
-        library=library,
-        settings=settings,
-        threads=threads,
-        log=log,
-        progress=progress,
-    )
+    with log.part(HALF_MAP_1):
+        refined = refine(
+            start,
+            weighted_like(work, density, resolution),
+            resolution=resolution,
+            library=library,
+            settings=settings,
+            threads=threads,
+            log=log,
+            progress=progress,
+        )
     found = cross_validate(refined.structure, work, free, resolution)
     deposited = cross_validate(structure, work, free, resolution).summary["fsc_free"]
     numbers = {**found.summary, "deposited": deposited}

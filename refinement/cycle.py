@@ -18,6 +18,8 @@ from refinement.validation.rotamers import FAVORED, OUTLIER
 if TYPE_CHECKING:
     from refinement.output import RunLog
 
+Move = SideChainMove | PeptideFlip
+
 COINCIDENT, SEPARATION = 0.05, 0.2
 """Å; bonded atoms closer than the first are moved apart by the second."""
 
@@ -42,7 +44,7 @@ def prepared(initial: State, problem: Problem, log: RunLog) -> State:
 
 def run_cycle(
     cycle: int, before: State, initial: State, problem: Problem, weight: float, strengths: Strengths, log: RunLog
-) -> tuple[State, Minimum]:
+) -> tuple[State, Minimum, list[Move]]:
     """Move side chains and peptides, minimise; without the moves where only with them the state is harmful.
 
     Parameters
@@ -62,8 +64,8 @@ def run_cycle(
 
     Returns
     -------
-    (State, Minimum)
-        The state after the cycle, and what the optimiser did.
+    (State, Minimum, list of moves)
+        The state after the cycle, what the optimiser did, and the moves, undone ones too.
     """
     label = f"cycle {cycle}"
     model, moves = _moved(cycle, before.model, problem, weight, strengths)
@@ -82,15 +84,13 @@ def run_cycle(
             outcome = "" if mine[0].kept else ", which was undone because the geometry became worse"
             sentence = f"{label}: {len(mine)} {what}{outcome}."
             log.add(event, sentence, count=len(mine), moves=[move.as_dict() for move in mine])
-    return state, found
+    return state, found, moves
 
 
-def _moved(
-    cycle: int, model: Model, problem: Problem, weight: float, strengths: Strengths
-) -> tuple[Model, list[SideChainMove | PeptideFlip]]:
+def _moved(cycle: int, model: Model, problem: Problem, weight: float, strengths: Strengths) -> tuple[Model, list[Move]]:
     """Make the moves that belong to a cycle."""
     settings = problem.settings
-    moves: list[SideChainMove | PeptideFlip] = []
+    moves: list[Move] = []
     if cycle in settings.flip_cycles:
         target = make_target(model, problem, weight, strengths)
         structure, flips = flip_peptides(model.structure, target, problem.interpolated, max_shift=settings.max_shift)

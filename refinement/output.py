@@ -15,6 +15,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,24 +32,49 @@ if TYPE_CHECKING:
 
     from refinement.structure import Residues, Structure
 
+Listener = Callable[[dict[str, Any]], None]
+"""``listen(event)``: a row of log.jsonl as it comes, for those who show a run while it goes on."""
+
 
 class RunLog:
-    """What happened in a run: one JSON object a line for programs, one sentence a line for people."""
+    """What happened in a run: one JSON object a line for programs, one sentence a line for people.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    listen : callable, optional
+        Called with each row as soon as it is noted.
+    """
+
+    def __init__(self, listen: Listener | None = None) -> None:
         self._started = time.monotonic()
         self._rows: list[dict[str, Any]] = []
+        self._listen = listen
+        self._part = ""
 
     def add(self, event: str, sentence: str, **numbers: Any) -> None:
         """Note an event: a stable name, a sentence, and the numbers in it."""
-        seconds = round(time.monotonic() - self._started, 3)
-        self._rows.append({"seconds": seconds, "event": event, "sentence": sentence, **clean(numbers)})
+        row: dict[str, Any] = {"seconds": round(time.monotonic() - self._started, 3), "event": event}
+        if self._part:
+            row["part"] = self._part
+        self._rows.append({**row, "sentence": sentence, **clean(numbers)})
+        if self._listen is not None:
+            self._listen(self._rows[-1])
+
+    @contextlib.contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Mark the events of a second refinement in the same run, such as the one into a half-map."""
+        self._part = name
+        try:
+            yield
+        finally:
+            self._part = ""
 
     def write(self, folder: Path) -> None:
         """Write log.jsonl and log.txt into `folder`."""
         lines = [json.dumps(row, ensure_ascii=False) for row in self._rows]
         (folder / "log.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        readable = [f"{row['seconds']:9.2f} s  {row['sentence']}" for row in self._rows]
+        parts = [f"{row['part']}: " if "part" in row else "" for row in self._rows]
+        readable = [f"{row['seconds']:9.2f} s  {part}{row['sentence']}" for part, row in zip(parts, self._rows, strict=True)]
         (folder / "log.txt").write_text("\n".join(readable) + "\n", encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refinement.choice import choose
+from refinement.choice import cc_in_box, choose
 from refinement.cycle import prepared, run_cycle
 from refinement.maps.boxing import box_around
 from refinement.maps.interpolation import prepare
@@ -108,10 +108,11 @@ def refine(
     for warning in problem.topology.warnings:
         log.add("restraints", warning)
     initial = _judged_as_given(make_state(label, bare, problem), structure, problem)
-    _log_state(log, initial)
-    states, weight = _macro_cycles(initial, prepared(initial, problem, log), problem, log, progress)
+    initial = replace(initial, cc_mask=cc_in_box(bare, problem))
+    _log_state(log, initial, cycle=0, cycles=settings.cycles)
+    states, weight, cycles = _macro_cycles(initial, prepared(initial, problem, log), problem, log, progress)
     final, record = choose(initial, states, problem, log, progress)
-    record |= {"placement": placed.record, "map_weight": weight, "cycles": [_row(state) for state in states]}
+    record |= {"placement": placed.record, "map_weight": weight, "start": _row(initial), "cycles": cycles}
     return Refined(final, record)
 
 
@@ -126,10 +127,11 @@ def _judged_as_given(initial: State, given: Structure, problem: Problem) -> Stat
 
 def _macro_cycles(
     initial: State, state: State, problem: Problem, log: RunLog, progress: Callable[[str, float], None]
-) -> tuple[list[State], float]:
-    """Run the cycles from `state`, judged by `initial`; returns the state after each, and the map weight."""
+) -> tuple[list[State], float, list[dict[str, Any]]]:
+    """Run the cycles from `state`, judged by `initial`; returns the state after each, the map weight, and a row for each."""
     settings, strengths, first = problem.settings, Strengths(), state
     states: list[State] = []
+    rows: list[dict[str, Any]] = []
     weight = 0.0
     for cycle in range(1, settings.cycles + 1):
         started = time.perf_counter()
@@ -139,27 +141,38 @@ def _macro_cycles(
                 lambda trial: make_target(first.model, problem, trial, strengths), first.structure, problem.topology, settings
             )
             log.add("weight", f"Map weight {weight:.2f}.", weight=weight)
-        before = state
-        state, found = run_cycle(cycle, before, initial, problem, weight, strengths, log)
+        before, applied = state, weight * strengths.map
+        state, found, moves = run_cycle(cycle, before, initial, problem, weight, strengths, log)
+        state = replace(state, cc_mask=cc_in_box(state.structure, problem))
         states.append(state)
         moved = float(np.sqrt(((found.x - before.structure.positions) ** 2).sum(axis=1).mean()))
-        seconds = time.perf_counter() - started
-        _log_state(log, state, moved=moved, cycle_seconds=seconds, evaluations=found.evaluations)
         harms = harm(initial.geometry, state.geometry)
+        did: dict[str, Any] = {
+            "cycle": cycle,
+            "weight": applied,
+            "moves_made": sum(move.kept for move in moves),
+            "moves_undone": sum(not move.kept for move in moves),
+            "moved": moved,
+            "evaluations": found.evaluations,
+            "harms": harms,
+            "cycle_seconds": time.perf_counter() - started,
+        }
+        _log_state(log, state, cycles=settings.cycles, **did)
+        rows.append({**_row(state), **did})
         strengths.raise_for(harms)
         if moved < SETTLED and not harms:
             log.add("settled", f"Cycle {cycle} moved atoms by {moved:.4f} Å: the model has settled.")
             break
-    return states, weight
+    return states, weight, rows
 
 
 def _row(state: State) -> dict[str, Any]:
-    return {"state": state.label, "density": state.density_mean, **state.geometry.as_dict()}
+    return {"state": state.label, "cc_mask": state.cc_mask, "density": state.density_mean, **state.geometry.as_dict()}
 
 
-def _log_state(log: RunLog, state: State, **numbers: float) -> None:
+def _log_state(log: RunLog, state: State, **numbers: Any) -> None:
     geometry = state.geometry
-    parts = [f"{state.label}: density {state.density_mean:.3f} σ"]
+    parts = [f"{state.label}: CC_mask {state.cc_mask:.3f}, density {state.density_mean:.3f} σ"]
     for name, unit, digits in (
         ("bonds_rmsd", "Å", 4),
         ("angles_rmsd", "°", 2),

@@ -35,11 +35,18 @@ from refinement.validation.table_one import Validation, rank, validate
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from refinement.maps.density import Density
+    from refinement.output import Listener
     from refinement.protocol import Refined
     from refinement.structure import Structure
 
+    Listed = dict[str, list[dict[str, Any]]]
+
 SCHEMA = 1
+FIRST = 40
+"""Changes of each kind in table_one.json; changes.json has all of them."""
 BOX_CUSHION = 5.0
 """Å; margin of the boxed map around the model."""
 
@@ -123,6 +130,7 @@ def refine_files(
     cross_validate: bool = False,
     output: Path,
     progress: Progress | None = None,
+    listen: Listener | None = None,
 ) -> dict[str, Any]:
     """Refine a model against a map, validate it before and after, and write everything.
 
@@ -136,6 +144,8 @@ def refine_files(
         Accept a model that lies outside the map: it is searched for in the map like any that doesn't fit.
     cross_validate : bool
         Refine also into the first half-map alone, and compare with both.
+    listen : callable, optional
+        Called with each event of the log as it comes, such as the end of a macro-cycle.
 
     Returns
     -------
@@ -147,7 +157,7 @@ def refine_files(
     InputError
         If an input can't be used.
     """
-    report, log, started = progress or _silent, RunLog(), time.perf_counter()
+    report, log, started = progress or _silent, RunLog(listen), time.perf_counter()
     settings = settings_for(protocol)
     if cross_validate and not half_maps:
         message = "Cross-validation was asked for, but there are no half-maps."
@@ -161,7 +171,7 @@ def refine_files(
         outcome = refine(inputs.structure, inputs.density, **how, log=log, progress=partial(report, "refine"))
         refine_seconds = time.perf_counter() - refine_started
         initial = validated()
-    final, refined = _finished(inputs, outcome, report, processors(threads))
+    final, refined, changes = _finished(inputs, outcome, initial, report, processors(threads))
     if cross_validate:
         maps = (inputs.density, *inputs.half_maps)
         add_cross_validation(
@@ -170,11 +180,12 @@ def refine_files(
     used = {**settings.model_dump(mode="json"), "hash": settings.digest()}
     used |= {"seed": seed, "cross_validate": cross_validate, "resolution": resolution, "contour": contour}
     table = _table_one(inputs, {"initial": initial, "refined": refined}, used, started)
-    table["refinement"] = outcome.record
+    counts = {kind: len(rows) for kind, rows in changes.items()}
+    table["refinement"] = {**outcome.record, "changes": {"counts": counts, **{k: v[:FIRST] for k, v in changes.items()}}}
     table["timings_s"]["refine"] = round(refine_seconds, 3)
     log.add("done", f"Refined and validated in {time.perf_counter() - started:.1f} s.")
     report("write", "results", 0.0)
-    _write_refinement(output, inputs, final, {"initial": initial, "refined": refined}, table, log)
+    _write_refinement(output, inputs, final, {"initial": initial, "refined": refined}, table, changes, log)
     report("write", "results", 1.0)
     return table
 
@@ -192,28 +203,46 @@ def _validated(inputs: Inputs, structure: Structure, report: Progress, threads: 
     )
 
 
-def _finished(inputs: Inputs, outcome: Refined, report: Progress, threads: int) -> tuple[Structure, Validation]:
-    """Return the model to hand out, and its validation with what changed."""
+def _finished(
+    inputs: Inputs, outcome: Refined, initial: Validation, report: Progress, threads: int
+) -> tuple[Structure, Validation, Listed]:
+    """Return the model to hand out, its validation, and what changed."""
     unmoved = outcome.record["kept"] == DEPOSITED
     final = final_model(inputs.structure, outcome.structure, inputs.library, unmoved=unmoved)
     refined = _validated(inputs, final, report, threads)
-    _add_changes(inputs.structure, outcome.structure, refined)
-    return final, refined
+    return final, refined, _changes(inputs.structure, outcome.structure, final, initial, refined)
 
 
-def _add_changes(initial: Structure, refined: Structure, table: Validation) -> None:
-    """Add the counts of changes to the refined model's table; both models without hydrogens."""
-    bare = with_standard_names(initial.without(initial.is_hydrogen) if initial.is_hydrogen.any() else initial)
-    changes = compare(bare, refined, initial_rotamers=rotamers(bare).names(), refined_rotamers=rotamers(refined).names())
+def _changes(given: Structure, bare: Structure, final: Structure, initial: Validation, refined: Validation) -> Listed:
+    """List what changed from `given` to `final`, and add the counts to the refined model's table.
+
+    Models are compared without hydrogens; `bare` is the refined one without them.
+    """
+    before = with_standard_names(given.without(given.is_hydrogen) if given.is_hydrogen.any() else given)
+    changes = compare(before, bare, initial_rotamers=rotamers(before).names(), refined_rotamers=rotamers(bare).names())
     for key, value in changes.summary.items():
-        table.metrics[key] = value
-        table.reasons.pop(key, None)
-    if len(changes.residue_shift) == len(table.residues["b_iso"]):
-        table.residues["shift"] = changes.residue_shift
+        refined.metrics[key] = value
+        refined.reasons.pop(key, None)
+    rows_before, rows_after = (_rows_with_atoms(model) for model in (given, final))
+    shift = np.full(len(final.residues), np.nan, dtype=np.float32)
+    shift[rows_after] = changes.residue_shift
+    refined.residues["shift"] = shift
+    return changes.listed(initial.residues["q_score"][rows_before], refined.residues["q_score"][rows_after])
+
+
+def _rows_with_atoms(structure: Structure) -> NDArray[np.int64]:
+    """Return the rows of the residues that have more than hydrogens."""
+    return np.flatnonzero(np.bincount(structure.residue[~structure.is_hydrogen], minlength=len(structure.residues)))
 
 
 def _write_refinement(
-    output: Path, inputs: Inputs, final: Structure, states: dict[str, Validation], table: dict[str, Any], log: RunLog
+    output: Path,
+    inputs: Inputs,
+    final: Structure,
+    states: dict[str, Validation],
+    table: dict[str, Any],
+    changes: Listed,
+    log: RunLog,
 ) -> None:
     """Write all files of a refinement."""
     initial, refined = states["initial"], states["refined"]
@@ -221,6 +250,7 @@ def _write_refinement(
     with output_folder(output) as folder:
         write_refined_model(folder / "refined.cif.gz", final, inputs.model, refined.metrics)
         write_json(folder / "table_one.json", table)
+        write_json(folder / "changes.json", {"schema": SCHEMA, "counts": table["refinement"]["changes"]["counts"], **changes})
         write_residues(folder / "residues.parquet", residues)
         write_json(folder / "curves.json", {state: validation.curves for state, validation in states.items()})
         write_map(folder / "boxed_map.ccp4.gz", _boxed(inputs.density, inputs.structure, final))

@@ -111,6 +111,8 @@ class State:
     model: Model
     geometry: Geometry
     density_mean: float
+    cc_mask: float | None = None
+    """With the B factors of the input; None where it hasn't been computed."""
 
     @property
     def structure(self) -> Structure:

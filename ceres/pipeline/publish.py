@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
 
+from ceres import verdict
 from ceres.models import METRIC_KEYS, Artifact, ArtifactKind, Entry, Job, Result, metric_column
-from ceres.pipeline import storage, verdict
 from ceres.pipeline.outcome import WorkMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from ceres.pipeline import storage
 
 FILES: dict[ArtifactKind, str] = {
     ArtifactKind.REFINED_MODEL: "refined.cif.gz",

@@ -1,4 +1,4 @@
-"""What refinement changed: shifts, rotamers, peptide flips, moved residues.
+"""What refinement changed: shifts, rotamers, peptide flips, moved residues, residues that fit better or worse.
 
 Two models with the same atoms in the same order are compared, without superposition: both lie in the map.
 """
@@ -6,7 +6,7 @@ Two models with the same atoms in the same order are compared, without superposi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,10 +15,13 @@ from refinement.structure import ResidueKind
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from refinement.structure import Structure
+    from refinement.structure import Residues, Structure
 
 MOVED = 1.0
 """Å; a residue whose atoms moved more than this (rms) is counted as moved."""
+FIT_CHANGED = 0.1
+"""A residue whose Q-score differs by more than this fits better or worse. B factors don't enter the Q-score, so it says
+what the new coordinates did; between equally good refinements of one model hardly any residue differs so much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +30,28 @@ class Changes:
 
     Attributes
     ----------
+    residues : Residues
+        The residue table of both models.
     rmsd_to_initial : float
         Root-mean-square shift of all non-hydrogen atoms, Å.
-    residues_moved : int
-        Residues with an rms shift of more than `MOVED`.
-    rotamers_changed : int
-        Side chains whose rotamer name differs (a side chain without a name counts as one name of its own).
-    peptides_flipped : int
-        Peptides whose carbonyl turned by more than 90° about its Cα–Cα axis.
+    moved : NDArray[int64]
+        Rows of the residues with an rms shift of more than `MOVED`, the furthest first.
+    rotamers : NDArray[int64]
+        Rows of the side chains whose rotamer name differs (a side chain without a name counts as one name of its own).
+    rotamer_names : NDArray[str], shape (n_residues, 2)
+        Rotamer names before and after, "" where a residue has none.
+    flipped : NDArray[int64]
+        Rows of the residues whose carbonyl turned by more than 90° about the axis from its Cα to the next.
     residue_shift : NDArray[float32], shape (n_residues,)
         Rms shift of each residue, Å; NaN where a residue has only hydrogens.
     """
 
+    residues: Residues
     rmsd_to_initial: float
-    residues_moved: int
-    rotamers_changed: int
-    peptides_flipped: int
+    moved: NDArray[np.int64]
+    rotamers: NDArray[np.int64]
+    rotamer_names: NDArray[np.str_]
+    flipped: NDArray[np.int64]
     residue_shift: NDArray[np.float32]
 
     @property
@@ -50,10 +59,47 @@ class Changes:
         """Return the numbers under their metric keys."""
         return {
             "rmsd_to_initial": self.rmsd_to_initial,
-            "rotamers_changed": float(self.rotamers_changed),
-            "peptides_flipped": float(self.peptides_flipped),
-            "residues_moved": float(self.residues_moved),
+            "rotamers_changed": float(len(self.rotamers)),
+            "peptides_flipped": float(len(self.flipped)),
+            "residues_moved": float(len(self.moved)),
         }
+
+    def listed(self, fit_before: NDArray[np.float32], fit_after: NDArray[np.float32]) -> dict[str, list[dict[str, Any]]]:
+        """Return every change with the residue that it happened to.
+
+        Parameters
+        ----------
+        fit_before, fit_after : NDArray[float32], shape (n_residues,)
+            Q-scores; NaN where there is none.
+
+        Returns
+        -------
+        dict
+            ``rotamers`` and ``peptides`` in the order of the file, ``moved`` with the furthest first (Å),
+            ``fit_better`` and ``fit_worse`` with the largest difference first.
+        """
+        gain = np.nan_to_num(fit_after - fit_before)
+        order = np.argsort(-np.abs(gain), kind="stable")
+
+        def fits(rows: NDArray[np.int64]) -> list[dict[str, Any]]:
+            return [{**self._named(row), "from": float(fit_before[row]), "to": float(fit_after[row])} for row in rows.tolist()]
+
+        names = self.rotamer_names
+        return {
+            "rotamers": [
+                {**self._named(row), "from": str(names[row, 0]), "to": str(names[row, 1])} for row in self.rotamers.tolist()
+            ],
+            "peptides": [self._named(row) for row in self.flipped.tolist()],
+            "moved": [{**self._named(row), "shift": float(self.residue_shift[row])} for row in self.moved.tolist()],
+            "fit_better": fits(order[gain[order] > FIT_CHANGED]),
+            "fit_worse": fits(order[gain[order] < -FIT_CHANGED]),
+        }
+
+    def _named(self, row: int) -> dict[str, Any]:
+        residues = self.residues
+        number, insertion = int(residues.number[row]), str(residues.insertion[row])
+        place = {"chain": str(residues.chain[row]), "number": number, "compound": str(residues.compound[row])}
+        return {**place, "insertion": insertion} if insertion else place
 
 
 def compare(
@@ -82,17 +128,20 @@ def compare(
     total = np.bincount(initial.residue[heavy], weights=squared[heavy], minlength=len(initial.residues))
     with np.errstate(invalid="ignore", divide="ignore"):
         shift = np.sqrt(total / count)
+    moved = np.flatnonzero(shift > MOVED)
     return Changes(
+        residues=initial.residues,
         rmsd_to_initial=float(np.sqrt(squared[heavy].mean())) if heavy.any() else 0.0,
-        residues_moved=int((shift > MOVED).sum()),
-        rotamers_changed=int((initial_rotamers != refined_rotamers).sum()),
-        peptides_flipped=_flipped_peptides(initial, refined),
+        moved=moved[np.argsort(-shift[moved], kind="stable")],
+        rotamers=np.flatnonzero(initial_rotamers != refined_rotamers),
+        rotamer_names=np.stack([initial_rotamers, refined_rotamers], axis=1),
+        flipped=_flipped_peptides(initial, refined),
         residue_shift=shift.astype(np.float32),
     )
 
 
-def _flipped_peptides(initial: Structure, refined: Structure) -> int:
-    """Count carbonyls that turned by more than 90° about the axis from their Cα to the next one."""
+def _flipped_peptides(initial: Structure, refined: Structure) -> NDArray[np.int64]:
+    """Return the residues whose carbonyls turned by more than 90° about the axis from their Cα to the next one."""
     alpha, oxygen = atom_rows(initial, "CA"), atom_rows(initial, "O")
     residues = initial.residues
     here = np.arange(len(residues) - 1)
@@ -110,7 +159,7 @@ def _flipped_peptides(initial: Structure, refined: Structure) -> int:
     near = apart < 4.5  # consecutive residues of an unbroken chain
     before = _perpendicular(initial.positions, first[near], second[near], carbonyl[near])
     after = _perpendicular(refined.positions, first[near], second[near], carbonyl[near])
-    return int(((before * after).sum(axis=1) < 0).sum())
+    return here[near][(before * after).sum(axis=1) < 0]
 
 
 def _perpendicular(

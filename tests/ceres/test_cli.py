@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {
     "boxed_map.ccp4.gz",
+    "changes.json",
     "curves.json",
     "log.jsonl",
     "log.txt",
@@ -100,6 +101,28 @@ def test_a_pair_is_refined(refined: tuple[int, Path]) -> None:
     assert table["refined"]["clashscore"] < table["initial"]["clashscore"]
 
 
+def test_the_outcome_says_what_was_kept_and_what_changed(refined: tuple[int, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    table = json.loads((refined[1] / "table_one.json").read_text(encoding="utf-8"))
+    Terminal().outcome(table)
+    printed = capsys.readouterr().out
+    first, second = printed.splitlines()[:2]
+    assert first == table["refinement"]["verdict"]
+    assert re.match(r"\d+ side chains changed rotamer: \w+/\d+ [A-Z]{3} [^ ]+→[^ ,]+, ", second)
+    assert re.search(r"^Improved: \d+ of \d+ metrics better, \d+ worse", printed, re.MULTILINE)
+
+
+def test_cycles_are_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    event = {"event": "state", "cycle": 0, "cc_mask": 0.7}
+    for terminal, lines in ((Terminal(), 3), (Terminal(as_json=True), 0), (Terminal(quiet=True), 0)):
+        with terminal.refinement() as (progress, listen):
+            progress("refine", "macro-cycle 1 of 2", 0.5)
+            listen(event)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert len(captured.err.splitlines()) == lines
+        assert "\x1b" not in captured.err
+
+
 def test_validation_prints_one_json_object(
     model: Path, density: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,7 +132,7 @@ def test_validation_prints_one_json_object(
     assert captured.err == ""
     assert table["initial"]["resolution"] == 3.0
     assert table == json.loads((tmp_path / "v" / "table_one.json").read_text(encoding="utf-8"))
-    assert {path.name for path in (tmp_path / "v").iterdir()} == FILES - {"refined.cif.gz", "boxed_map.ccp4.gz"}
+    assert {path.name for path in (tmp_path / "v").iterdir()} == FILES - {"refined.cif.gz", "boxed_map.ccp4.gz", "changes.json"}
 
 
 def test_validation_writes_csv_and_a_page(model: Path, density: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

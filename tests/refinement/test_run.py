@@ -18,7 +18,7 @@ from refinement.errors import InputError
 from refinement.final_model import with_hydrogens_of
 from refinement.maps.density import Density, read_map, write_map
 from refinement.maps.scattering import model_map
-from refinement.output import clean, output_folder
+from refinement.output import RunLog, clean, output_folder
 from refinement.restraints.hydrogens import add_hydrogens
 from refinement.restraints.library import load_monomer_library
 from refinement.structure import from_gemmi, read_structure
@@ -47,10 +47,14 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "model.cif", folder / "map.ccp4.gz"
 
 
+EVENTS: list[dict] = []
+
+
 @pytest.fixture(scope="module")
 def refined(pair: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     output = tmp_path_factory.mktemp("out") / "run"
     stages: list[str] = []
+    EVENTS.clear()
     table = run.refine_files(
         *pair,
         resolution=3.0,
@@ -58,6 +62,7 @@ def refined(pair: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
         contour=0.1,
         output=output,
         progress=lambda stage, _doing, _fraction: stages.append(stage),
+        listen=EVENTS.append,
     )
     assert list(dict.fromkeys(stages)) == ["read", "refine", "validate", "write"]
     return output, table
@@ -67,7 +72,8 @@ def test_promised_files_and_nothing_else(refined: tuple[Path, dict]) -> None:
     output, table = refined
     names = {path.name for path in output.iterdir()}
     assert names == {
-        "refined.cif.gz", "table_one.json", "residues.parquet", "boxed_map.ccp4.gz", "curves.json", "log.jsonl", "log.txt",
+        "refined.cif.gz", "table_one.json", "changes.json", "residues.parquet", "boxed_map.ccp4.gz", "curves.json",
+        "log.jsonl", "log.txt",
     }  # fmt: skip
     assert [path.name for path in output.parent.iterdir()] == ["run"]
     assert json.loads((output / "table_one.json").read_text())["refined"].keys() == clean(table)["refined"].keys()
@@ -127,6 +133,44 @@ def test_log_is_readable_by_people_and_programs(refined: tuple[Path, dict]) -> N
     rows = [json.loads(line) for line in (refined[0] / "log.jsonl").read_text().splitlines()]
     assert {"read", "weight", "state", "choice", "done"} <= {row["event"] for row in rows}
     assert "Map weight" in (refined[0] / "log.txt").read_text()
+
+
+def test_whoever_listens_hears_every_cycle_as_it_is_recorded(refined: tuple[Path, dict]) -> None:
+    output, table = refined
+    assert [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()] == EVENTS
+    start, *cycles = [event for event in EVENTS if event["event"] == "state"]
+    record = table["refinement"]
+    assert start["cycle"] == 0
+    assert start["cc_mask"] == pytest.approx(table["initial"]["cc_mask"], abs=0.01)
+    assert [event["cycle"] for event in cycles] == [row["cycle"] for row in record["cycles"]]
+    for event, row in zip(cycles, record["cycles"], strict=True):
+        assert event["cc_mask"] == pytest.approx(row["cc_mask"], abs=1e-6)
+        assert {"weight", "moves_made", "moves_undone", "cycle_seconds", "bonds_rmsd", "clashscore"} <= row.keys()
+    assert cycles[-1]["cc_mask"] > start["cc_mask"]
+    assert record["verdict"].startswith(f"{record['kept'].capitalize()} is kept")
+
+
+def test_a_second_refinement_in_a_run_is_marked(tmp_path: Path) -> None:
+    rows: list[dict] = []
+    log = RunLog(rows.append)
+    log.add("one", "First.")
+    with log.part("half-map 1"):
+        log.add("two", "Second.", number=2)
+    log.add("three", "Third.")
+    assert [row.get("part") for row in rows] == [None, "half-map 1", None]
+    log.write(tmp_path)
+    assert [line.split(" s  ")[1] for line in (tmp_path / "log.txt").read_text().splitlines()] == [
+        "First.", "half-map 1: Second.", "Third.",
+    ]  # fmt: skip
+
+
+def test_changes_are_listed(refined: tuple[Path, dict]) -> None:
+    output, table = refined
+    listed, shown = json.loads((output / "changes.json").read_text()), table["refinement"]["changes"]
+    kinds = {"rotamers", "peptides", "moved", "fit_better", "fit_worse"}
+    assert listed["counts"] == shown["counts"] == {kind: len(listed[kind]) for kind in kinds}
+    assert listed["counts"]["rotamers"] == table["refined"]["rotamers_changed"]
+    assert all(len(shown[kind]) == min(listed["counts"][kind], run.FIRST) for kind in kinds)
 
 
 def test_the_same_input_gives_the_same_model(refined: tuple[Path, dict], pair: tuple[Path, Path], tmp_path: Path) -> None:

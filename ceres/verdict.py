@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ceres.models import Verdict
 from refinement.validation import registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+IMPROVED, MIXED, WORSE, UNCHANGED = "improved", "mixed", "worse", "unchanged"
+"""Verdicts; the database has the same ones."""
 
 MAJORITY = 3
 """So many metrics must move one way for each that moves the other way."""
@@ -27,16 +29,16 @@ class Comparison:
     compared: int
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> str:
         """``improved`` or ``worse`` by a clear majority, ``unchanged``, else ``mixed``."""
         better, worse = len(self.better), len(self.worse)
         if not better and not worse:
-            return Verdict.UNCHANGED
+            return UNCHANGED
         if better >= MAJORITY * worse and not set(self.worse) & set(NO_HARM):
-            return Verdict.IMPROVED
+            return IMPROVED
         if worse >= MAJORITY * better:
-            return Verdict.WORSE
-        return Verdict.MIXED
+            return WORSE
+        return MIXED
 
 
 def compare(initial: Mapping[str, float | None], refined: Mapping[str, float | None]) -> Comparison:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ceres.models import Verdict
-from ceres.pipeline.verdict import compare
+from ceres.verdict import IMPROVED, MIXED, UNCHANGED, WORSE, compare
 from refinement.validation.registry import BY_KEY, Better
 
 BASE = {"cc_mask": 0.6, "clashscore": 20.0, "rama_favored": 90.0, "rama_outliers": 1.0, "rama_z": -2.5, "q_score": 0.5}
@@ -45,3 +45,7 @@ def test_metrics_without_two_values_or_a_direction_do_not_count() -> None:
     informative = next(metric.key for metric in BY_KEY.values() if metric.better is Better.INFO)
     comparison = compare({"cc_mask": None, informative: 1.0}, {"cc_mask": 0.9, informative: 99.0})
     assert (comparison.verdict, comparison.compared) == (Verdict.UNCHANGED, 0)
+
+
+def test_the_database_knows_all_verdicts() -> None:
+    assert {IMPROVED, MIXED, WORSE, UNCHANGED} == set(Verdict.values)
