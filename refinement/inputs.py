@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,9 +78,12 @@ def read_inputs(
     libraries: Sequence[Path],
     log: RunLog,
     report: Progress,
+    refining: bool = False,
     outside: bool = False,
 ) -> Inputs:
-    """Read and check all inputs; `outside` allows a model that isn't in the map.
+    """Read and check all inputs.
+
+    Atoms that are there twice are noted, but refused with `refining`; `outside` allows a model that isn't in the map.
 
     Raises
     ------
@@ -98,6 +102,8 @@ def read_inputs(
     halves = [read_map(path) for path in half_maps]
     for path, half in zip(half_maps, halves, strict=True):
         _require_same_grid(Path(path), half, density)
+    _require_different([density, *halves], [density_path, *map(Path, half_maps)])
+    _look_for_doubles(structure, model, log, refuse=refining)
     if not outside:
         _require_inside(structure, density, model, density_path, log)
     report("read", "restraint dictionaries", 0.9)
@@ -128,6 +134,32 @@ def _require_same_grid(path: Path, half: Density, density: Density) -> None:
     if not same or not np.allclose(half.corner, density.corner, atol=0.01):
         message = f"{path.name} has another grid than the map: {half.dims} voxels at {half.corner.tolist()} Å."
         raise MapError("half_map_grid", message, "Half-maps must have the grid of the primary map.")
+
+
+def _require_different(maps: Sequence[Density], paths: Sequence[Path]) -> None:
+    """Refuse half-maps that are one and the same, or the map itself: correlations of equal maps say nothing."""
+    for (one, path), (other, other_path) in combinations(zip(maps, paths, strict=True), 2):
+        if np.array_equal(one.values, other.values):
+            message = f"{path.name} and {other_path.name} hold the same values."
+            raise MapError("half_maps_identical", message, "Half-maps come from different halves of the data; check the names.")
+
+
+def _look_for_doubles(structure: Structure, model: Path, log: RunLog, *, refuse: bool) -> None:
+    """Refuse or note atoms with the name, the residue and the conformer of another one: no restraint can tell them apart."""
+    codes = [np.unique(column, return_inverse=True)[1] for column in (structure.names, structure.altloc)]
+    keys = np.stack([structure.residue, *codes], axis=1)
+    _, first, count = np.unique(keys, axis=0, return_index=True, return_counts=True)
+    doubled = first[count > 1]
+    if not len(doubled):
+        return
+    atom = int(doubled.min())
+    where = f"{structure.residues.label(int(structure.residue[atom]))} {structure.names[atom]}"
+    message = (
+        f"{model.name} has {len(doubled)} atoms more than once, without different alternate conformers, the first at {where}."
+    )
+    if refuse:
+        raise ModelError("model_atoms_doubled", message, "Remove one of each, or give them different conformers.")
+    log.add("doubled", message, atoms=len(doubled))
 
 
 def _require_inside(structure: Structure, density: Density, model: Path, density_path: Path, log: RunLog) -> None:

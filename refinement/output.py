@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gzip
 import hashlib
 import json
 import math
@@ -19,18 +18,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import gemmi
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from refinement import __version__
-from refinement.structure import unpacked_text
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from refinement.structure import Residues, Structure
+    from refinement.structure import Residues
 
 Listener = Callable[[dict[str, Any]], None]
 """``listen(event)``: a row of log.jsonl as it comes, for those who show a run while it goes on."""
@@ -169,73 +164,6 @@ def _residue_table(state: str, residues: Residues, columns: Mapping[str, np.ndar
         else:
             data[name] = pa.array(array)
     return pa.table(data)
-
-
-def write_refined_model(path: Path, structure: Structure, original: Path, statistics: Mapping[str, Any]) -> None:
-    """Write a refined model as gzipped mmCIF, in the frame of the input and with the input's metadata.
-
-    Parameters
-    ----------
-    path : Path
-        Where to (``refined.cif.gz``).
-    structure : Structure
-        The model.
-    original : Path
-        The input model; if it is mmCIF all its other categories are kept.
-    statistics : mapping
-        Numbers for the refinement categories: ``resolution``, ``bonds_rmsd``, ``angles_rmsd``, ``cc_mask``.
-    """
-    model = structure.to_gemmi()
-    document = _original_document(original)
-    if document is None:
-        document = model.make_mmcif_document()
-    else:
-        groups = gemmi.MmcifOutputGroups(False)
-        groups.atoms = True
-        model.update_mmcif_block(document[0], groups)
-    _add_refinement_categories(document[0], statistics)
-    with path.open("wb") as raw, gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as packed:
-        packed.write(document.as_string().encode("utf-8"))
-
-
-def _original_document(path: Path) -> gemmi.cif.Document | None:
-    """Return the input's CIF document with only its block of atoms, or None for a file in PDB format."""
-    text = unpacked_text(path)
-    if "_atom_site." not in text:
-        return None
-    document = gemmi.cif.read_string(text)
-    for index in range(len(document) - 1, -1, -1):
-        if not document[index].find_loop("_atom_site.Cartn_x"):
-            del document[index]
-    return document
-
-
-def _add_refinement_categories(block: gemmi.cif.Block, statistics: Mapping[str, Any]) -> None:
-    table = block.find("_software.", ["name", "?classification", "?version"])
-    kept = [[row[i] if row.has(i) else "?" for i in range(3)] for row in table]
-    loop = block.init_mmcif_loop("_software.", ["pdbx_ordinal", "name", "classification", "version"])
-    for ordinal, values in enumerate([*kept, ("Ceres", "refinement", __version__)], start=1):
-        loop.add_row([str(ordinal), *values])
-    for category in ("_refine.", "_refine_ls_restr.", "_em_3d_fitting."):
-        # what the deposited model's refinement reached doesn't hold for this one
-        block.find_mmcif_category(category).erase()
-    entry = block.find_value("_entry.id") or block.name or "model"
-    block.set_pair("_refine.entry_id", entry)
-    block.set_pair("_refine.pdbx_refine_id", "'ELECTRON MICROSCOPY'")
-    block.set_pair("_refine.ls_d_res_high", _number(statistics.get("resolution")))
-    block.set_pair("_refine.details", "'real-space refinement against the map by Ceres'")
-    rows = [("r_bond_d", "bonds_rmsd"), ("r_angle_deg", "angles_rmsd")]
-    restraints = block.init_mmcif_loop("_refine_ls_restr.", ["pdbx_refine_id", "type", "dev_ideal"])
-    for kind, key in rows:
-        restraints.add_row(["'ELECTRON MICROSCOPY'", kind, _number(statistics.get(key))])
-    block.set_pair("_em_3d_fitting.id", "1")
-    block.set_pair("_em_3d_fitting.entry_id", entry)
-    block.set_pair("_em_3d_fitting.ref_space", "REAL")
-    block.set_pair("_em_3d_fitting.target_criteria", f"'CC_mask {_number(statistics.get('cc_mask'))}'")
-
-
-def _number(value: float | None) -> str:
-    return "?" if value is None else f"{value:.4f}"
 
 
 def sha256(path: Path) -> str:

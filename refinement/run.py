@@ -22,8 +22,9 @@ from refinement.inputs import Inputs, Progress, read_inputs
 from refinement.maps.boxing import box_around
 from refinement.maps.density import write_map
 from refinement.moves.naming import with_standard_names
-from refinement.output import RunLog, output_folder, write_json, write_refined_model, write_residues
+from refinement.output import RunLog, output_folder, write_json, write_residues
 from refinement.protocol import DEPOSITED, refine
+from refinement.refined_cif import write_refined_model
 from refinement.settings import settings_for
 from refinement.threads import beside, processors
 from refinement.validation.changes import compare
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     Listed = dict[str, list[dict[str, Any]]]
 
 SCHEMA = 1
+REFINED_MODEL = "refined.cif.gz"
 FIRST = 40
 """Changes of each kind in table_one.json; changes.json has all of them."""
 BOX_CUSHION = 5.0
@@ -98,6 +100,7 @@ def validate_files(
         If an input can't be used.
     """
     report, log, started = progress or _silent, RunLog(), time.perf_counter()
+    _require_no_refinement(Path(output))
     distributions = [read_reference(Path(path)) for path in references]
     given: dict[str, Any] = {"resolution": resolution, "half_maps": half_maps, "contour": contour, "libraries": libraries}
     inputs = read_inputs(model, density_path, **given, log=log, report=report)
@@ -163,7 +166,7 @@ def refine_files(
         message = "Cross-validation was asked for, but there are no half-maps."
         raise InputError("half_maps_missing", message, "Give both half-maps, or leave cross-validation out.")
     given: dict[str, Any] = {"resolution": resolution, "half_maps": half_maps, "contour": contour, "libraries": libraries}
-    inputs = read_inputs(model, density_path, **given, log=log, report=report, outside=dock)
+    inputs = read_inputs(model, density_path, **given, log=log, report=report, refining=True, outside=dock)
     how: dict[str, Any] = {"resolution": resolution, "library": inputs.library, "settings": settings, "threads": threads}
     # refinement leaves processors idle now and then: the validation of the given model fills the gaps
     with beside(processors(threads), partial(_validated, inputs, inputs.structure, _silent)) as validated:
@@ -188,6 +191,13 @@ def refine_files(
     _write_refinement(output, inputs, final, {"initial": initial, "refined": refined}, table, changes, log)
     report("write", "results", 1.0)
     return table
+
+
+def _require_no_refinement(output: Path) -> None:
+    """Refuse a folder with a refined model: it would seem to belong to the new Table 1, and may be what is validated."""
+    if (output / REFINED_MODEL).exists():
+        message = f"{output} holds the results of a refinement ({REFINED_MODEL})."
+        raise InputError("output_holds_refinement", message, "Choose another folder, or move them away.")
 
 
 def _validated(inputs: Inputs, structure: Structure, report: Progress, threads: int = 1) -> Validation:
@@ -248,7 +258,7 @@ def _write_refinement(
     initial, refined = states["initial"], states["refined"]
     residues = {"initial": (inputs.structure.residues, initial.residues), "refined": (final.residues, refined.residues)}
     with output_folder(output) as folder:
-        write_refined_model(folder / "refined.cif.gz", final, inputs.model, refined.metrics)
+        write_refined_model(folder / REFINED_MODEL, final, inputs.model, refined.metrics, refined.details["restraints"])
         write_json(folder / "table_one.json", table)
         write_json(folder / "changes.json", {"schema": SCHEMA, "counts": table["refinement"]["changes"]["counts"], **changes})
         write_residues(folder / "residues.parquet", residues)

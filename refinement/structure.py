@@ -124,6 +124,11 @@ class Structure:
         return self.elements == 1
 
     @property
+    def is_deuterium(self) -> NDArray[np.bool_]:
+        """Mask of deuterium atoms, as `source` has them."""
+        return np.asarray(_flat(self.source).elements == FLAT_DEUTERIUM)
+
+    @property
     def chain_names(self) -> list[str]:
         """Chain names in file order, without repeats."""
         return list(dict.fromkeys(self.residues.chain.tolist()))

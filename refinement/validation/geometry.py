@@ -112,6 +112,11 @@ class CovalentGeometry:
         return {key: "not_applicable" for key, value in self.summary.items() if value is None}
 
     @property
+    def details(self) -> dict[str, dict[str, int]]:
+        """Return how many restraints were compared."""
+        return {"restraints": {"bonds": self.bonds.count, "angles": self.angles.count}}
+
+    @property
     def columns(self) -> dict[str, NDArray[np.float32]]:
         """Return the per-residue columns."""
         return {"bond_z_max": self.residue_bond_z, "angle_z_max": self.residue_angle_z}

@@ -15,7 +15,6 @@ import pytest
 from curation.example_model import build_truth
 from refinement import run
 from refinement.errors import InputError
-from refinement.final_model import with_hydrogens_of
 from refinement.maps.density import Density, read_map, write_map
 from refinement.maps.scattering import model_map
 from refinement.output import RunLog, clean, output_folder
@@ -178,17 +177,6 @@ def test_the_same_input_gives_the_same_model(refined: tuple[Path, dict], pair: t
     assert (tmp_path / "again" / "refined.cif.gz").read_bytes() == (refined[0] / "refined.cif.gz").read_bytes()
 
 
-def test_hydrogens_come_back_where_there_were_some(pair: tuple[Path, Path]) -> None:
-    bare = read_structure(pair[0])
-    library = load_monomer_library(np.unique(bare.residues.compound).tolist())
-    full = add_hydrogens(bare, library)
-    half = full.without(full.is_hydrogen & (full.residue % 2 == 0))
-    again = with_hydrogens_of(half, bare, library)
-    np.testing.assert_array_equal(again.names, half.names)
-    np.testing.assert_allclose(again.positions[~again.is_hydrogen], bare.positions)
-    np.testing.assert_array_equal(with_hydrogens_of(full, bare, library).names, full.names)
-
-
 def test_a_model_outside_the_map_is_docked_on_request(
     pair: tuple[Path, Path], refined: tuple[Path, dict], tmp_path: Path
 ) -> None:
@@ -234,6 +222,24 @@ def test_validation_writes_no_model(pair: tuple[Path, Path], tmp_path: Path) -> 
     }  # fmt: skip
 
 
+def test_validation_notes_atoms_that_are_there_twice(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    structure = gemmi.read_structure(str(pair[0]))
+    structure[0][0][3].add_atom(structure[0][0][3][1].clone())
+    structure.make_mmcif_document().write_file(str(tmp_path / "doubled.cif"))
+    run.validate_files(tmp_path / "doubled.cif", pair[1], resolution=3.0, output=tmp_path / "v")
+    residue = structure[0][0][3]
+    said = f"1 atoms more than once, without different alternate conformers, the first at A/{residue.name} {residue.seqid} CA"
+    assert said in (tmp_path / "v" / "log.txt").read_text()
+
+
+def test_validation_leaves_a_refinement_alone(refined: tuple[Path, dict], pair: tuple[Path, Path]) -> None:
+    before = {path.name: path.read_bytes() for path in refined[0].iterdir()}
+    with pytest.raises(InputError, match=r"refined\.cif\.gz") as caught:
+        run.validate_files(refined[0] / "refined.cif.gz", pair[1], resolution=3.0, output=refined[0])
+    assert caught.value.code == "output_holds_refinement"
+    assert {path.name: path.read_bytes() for path in refined[0].iterdir()} == before
+
+
 def cut_short(path: Path, folder: Path, share: float) -> Path:
     data = path.read_bytes()
     out = folder / path.name
@@ -257,6 +263,9 @@ def cut_short(path: Path, folder: Path, share: float) -> Path:
         ("resolution nan", "resolution_invalid"),
         ("one half-map", "half_maps_incomplete"),
         ("half-map of another grid", "half_map_grid"),
+        ("half-maps the same", "half_maps_identical"),
+        ("half-map is the map", "half_maps_identical"),
+        ("atoms twice", "model_atoms_doubled"),
         ("unknown compound", "compound_unknown"),
         ("unknown protocol", "protocol_unknown"),
     ],
@@ -299,6 +308,16 @@ def test_bad_input_is_named_and_leaves_nothing(change: str, code: str, pair: tup
         half = read_map(density)
         write_map(tmp_path / "half.map", replace(half, corner=half.corner + 5.0))
         options["half_maps"] = [density, tmp_path / "half.map"]
+    elif change in {"half-maps the same", "half-map is the map"}:
+        half = read_map(density)
+        for number, factor in enumerate((2, 2) if change.endswith("same") else (1, 2)):
+            write_map(tmp_path / f"half{number}.map", replace(half, values=half.values * np.float32(factor)))
+        options["half_maps"] = [tmp_path / "half0.map", tmp_path / "half1.map"]
+    elif change == "atoms twice":
+        structure = gemmi.read_structure(str(model))
+        structure[0][0][3].add_atom(structure[0][0][3][1].clone())
+        structure.make_mmcif_document().write_file(str(changed))
+        model = changed
     elif change == "unknown compound":
         changed.write_text(text.replace(" PHE ", " Q9X "))
         model = changed
