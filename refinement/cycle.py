@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -106,8 +107,12 @@ def _moved(cycle: int, model: Model, problem: Problem, weight: float, strengths:
 def _with_side_chains(
     model: Model, problem: Problem, weight: float, strengths: Strengths, *, backrub: bool
 ) -> tuple[Model, list[SideChainMove]]:
-    """Give every side chain its best rotamer; the energy is that of the minimiser."""
+    """Give side chains their best rotamers, in later cycles where something moved; the energy is that of the minimiser."""
     settings, weight = problem.settings, weight * strengths.map
+    here, moved, searched_at = model.structure.positions, None, model.structure.positions
+    if model.searched_at is not None:
+        moved = ((here - model.searched_at) ** 2).sum(axis=1) > settings.side_chain_restless**2
+        searched_at = np.where(moved[:, None], here, model.searched_at)
     rules = Rules(
         contact_weight=contact_weight(weight, settings, strengths),
         reduction=settings.nonbonded_slack,
@@ -127,8 +132,10 @@ def _with_side_chains(
         rules,
         map_weight=weight,
         backrub=backrub,
+        moved=moved,
+        threads=problem.threads,
     )
-    return model.moved(fit.structure.positions), list(fit.moves)
+    return replace(model.moved(fit.structure.positions), searched_at=searched_at), list(fit.moves)
 
 
 def _minimised(label: str, model: Model, problem: Problem, weight: float, strengths: Strengths) -> tuple[State, Minimum]:

@@ -70,6 +70,9 @@ class Settings(BaseModel):
     side_chain_gain: float = Field(
         0.5, ge=0, description="By this much another rotamer must be better; less is within the noise of the search."
     )
+    side_chain_restless: float = Field(
+        0.5, ge=0, description="Å; after the first search those near atoms that moved further are repeated: a third as many."
+    )
     flip_cycles: tuple[int, ...] = Field(
         (2, 4), description="Cycles that try to turn peptides, when side chains are in place and before the model settles."
     )

@@ -76,11 +76,24 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model without hydrogens, the same with them, and the repulsion of its atoms."""
+    """A model in refinement.
+
+    Attributes
+    ----------
+    structure : Structure
+        Without hydrogens.
+    hydrogenated : Hydrogenated
+        The same with them.
+    nonbonded : Nonbonded
+        The repulsion of its atoms.
+    searched_at : NDArray[float64], shape (n, 3), or None
+        Where each atom without hydrogens was (Å) when side chains around it were last searched; None for never.
+    """
 
     structure: Structure
     hydrogenated: Hydrogenated
     nonbonded: Nonbonded
+    searched_at: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, structure: Structure, library: gemmi.MonLib, *, like: Model | None = None) -> Model:
@@ -90,8 +103,9 @@ class Model:
         else:
             built = rehydrogenate(like.hydrogenated, structure, library)
             if built.bonding is like.hydrogenated.bonding:
-                return cls(structure, built, like.nonbonded)
-        return cls(structure, built, make_nonbonded(built.structure, built.types, built.bonding.neighbours))
+                return cls(structure, built, like.nonbonded, like.searched_at)
+        nonbonded = make_nonbonded(built.structure, built.types, built.bonding.neighbours)
+        return cls(structure, built, nonbonded, None if like is None else like.searched_at)
 
     def moved(self, positions: NDArray[np.float64]) -> Model:
         """Return the model with its non-hydrogen atoms at `positions`; hydrogens ride along."""
@@ -100,7 +114,7 @@ class Model:
         everything[full.heavy] = positions
         place(full.riding, everything)
         moved = replace(full, structure=full.structure.moved(everything))
-        return Model(self.structure.moved(positions), moved, self.nonbonded)
+        return replace(self, structure=self.structure.moved(positions), hydrogenated=moved)
 
 
 @dataclass(frozen=True, slots=True)

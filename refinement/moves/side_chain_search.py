@@ -1,4 +1,4 @@
-"""Compiled search for the best conformation of each side chain, one after the other, in place.
+"""Compiled search for the best conformation of side chains, in place.
 
 The energy of a trial is what the minimiser sees of the atoms that move:
 -w Σ (Z/6) occupancy density + contacts with all neighbours, hydrogens included, each no worse than a cap
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-KEPT = 4
-"""Candidates that are polished."""
+KEPT, KEPT_TURNED = 4, 1
+"""Candidates that are polished, on the backbone as it is and on one that is turned."""
 DISTINCT = 30.0
 """Degrees; candidates nearer than this in every χ are one."""
 COARSE, FINE, FINEST = 8.0, 4.0, 2.0
@@ -35,6 +35,8 @@ SLACK = 8.0
 """Candidates that would need more than this from hydrogen bonds aren't looked at further."""
 POLISHABLE = 0.3
 """Nor those that are worse than the best one by more than this part of its energy: polishing doesn't gain so much."""
+NEAREST_ANGLE = 10.0
+"""Degrees; the backbone is turned further only where this much helped."""
 WIDE, TINY = 1e30, 1e-9
 
 
@@ -50,25 +52,29 @@ class Field(NamedTuple):
 @njit(cache=True, nogil=True, error_model="numpy")
 def search(
     atoms: Atoms, field: Field, chains: SideChains, tables: RotamerTables, rules: Rules, contacts: Contacts, angles: Floats,
-    start: int, stop: int, offsets: NDArray[np.int64], around: NDArray[np.int32], chain_offsets: NDArray[np.int64],
-    chain_rows: NDArray[np.int32], gains: Floats,
+    rows: NDArray[np.int64], places: NDArray[np.int64], offsets: NDArray[np.int64], around: NDArray[np.int32],
+    chain_offsets: NDArray[np.int64], chain_rows: NDArray[np.int32], gains: Floats,
 ) -> None:  # fmt: skip
-    """Fit the side chains start … stop; changes ``atoms.positions`` and writes the gain of each accepted change.
+    """Fit some side chains; changes ``atoms.positions`` and writes the gain of each accepted change.
 
     Parameters
     ----------
     angles : NDArray[float64]
-        Backbone angles in degrees, 0 first.
+        Backbone angles in degrees, 0 first, larger ones after smaller ones.
+    rows : NDArray[int64]
+        Side chains of one round.
+    places : NDArray[int64]
+        Those of `rows` that are fitted now.
     offsets, around, chain_offsets, chain_rows
-        Atoms that don't move and side chains near each of start … stop.
+        Atoms that don't move and side chains near each of `rows`.
     gains : NDArray[float64], shape (number of side chains,)
         Energy gained, 0 where nothing changed.
     """
-    for s in range(start, stop):
-        here, there = s - start, s - start + 1
+    for place in places:
+        s = rows[place]
         list_contacts(
-            atoms, chains, rules, contacts, s, around[offsets[here] : offsets[there]],
-            chain_rows[chain_offsets[here] : chain_offsets[there]],
+            atoms, chains, rules, contacts, s, around[offsets[place] : offsets[place + 1]],
+            chain_rows[chain_offsets[place] : chain_offsets[place + 1]],
         )  # fmt: skip
         gains[s] = _search_one(atoms, field, chains, tables, rules, contacts, angles, s)
 
@@ -104,9 +110,12 @@ def _search_one(
             turn(chains, s, n_chi, base, best_chi, trial)
             if chains.hinge[s, 0] < 0 or not _is_poor(atoms, field, chains, rules, s, trial):
                 break
+        if abs(angles[k]) > NEAREST_ANGLE and best_angle * angles[k] <= 0.0:
+            continue
         hinge(atoms, chains, s, base, angles[k], turned)
         fixed = _fixed_part(atoms, field, chains, rules, contacts, s, turned) + rules.angle_penalty * angles[k] ** 2
-        energy = fixed + _best_of(atoms, field, chains, tables, rules, contacts, s, turned, trial, chi)
+        kept = KEPT if k == 0 else KEPT_TURNED
+        energy = fixed + _best_of(atoms, field, chains, tables, rules, contacts, s, turned, trial, chi, kept)
         if energy < best:
             best, best_angle, found = energy, angles[k], True
             _copy(chi, best_chi)
@@ -136,13 +145,13 @@ def _is_poor(atoms: Atoms, field: Field, chains: SideChains, rules: Rules, s: in
 @njit(cache=True, nogil=True, error_model="numpy")
 def _best_of(
     atoms: Atoms, field: Field, chains: SideChains, tables: RotamerTables, rules: Rules, contacts: Contacts, s: int,
-    base: Floats, trial: Floats, chi: Floats,
+    base: Floats, trial: Floats, chi: Floats, kept: int,
 ) -> float:  # fmt: skip
     """Write the best polished candidate to `chi` and return its energy."""
     compound = chains.compound[s]
     n_chi = tables.n_chi[compound]
-    best, energies = np.empty((KEPT, 4)), np.empty(KEPT)
-    for k in range(KEPT):
+    best, energies = np.empty((kept, 4)), np.empty(kept)
+    for k in range(kept):
         energies[k] = WIDE
     hopeless = WIDE
     for c in range(tables.first[compound], tables.first[compound + 1]):
@@ -154,7 +163,7 @@ def _best_of(
             _insert(best, energies, tables.chi[c], energy, n_chi, tables.period[compound])
             hopeless = min(hopeless, energy + SLACK + POLISHABLE * abs(energy))
     lowest, place = WIDE, 0
-    for k in range(KEPT):
+    for k in range(kept):
         if energies[k] < hopeless:
             energy = _polish(atoms, field, chains, tables, rules, contacts, s, base, trial, best[k], rules.favored, FINE)
             if energy < lowest:
@@ -169,7 +178,7 @@ def _best_of(
 def _insert(best: Floats, energies: Floats, chi: Floats, energy: float, n_chi: int, period: Floats) -> None:
     """Put a candidate among the best ones, instead of one that is nearly the same or of the worst."""
     place = -1
-    for k in range(KEPT):
+    for k in range(len(energies)):
         same = energies[k] < WIDE
         for j in range(n_chi):
             apart = chi[j] - best[k, j]
@@ -187,7 +196,7 @@ def _insert(best: Floats, energies: Floats, chi: Floats, energy: float, n_chi: i
 def _worst(energies: Floats) -> int:
     """Return the place of the highest energy."""
     place = 0
-    for k in range(1, KEPT):
+    for k in range(1, len(energies)):
         if energies[k] > energies[place]:
             place = k
     return place

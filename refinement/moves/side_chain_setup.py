@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refinement import tables
-from refinement.cells import neighbours_around
 from refinement.conformers import NamedAtoms, peptide_bonds
 from refinement.moves.rotamer_tables import COMPOUNDS, MAX_CHI
-from refinement.moves.side_chain_atoms import BOND_REACH, HINGE_REACH, MAX_OWN, Atoms, SideChains
+from refinement.moves.side_chain_atoms import MAX_OWN, Atoms, SideChains
 from refinement.restraints.bonding import residue_keys, rows_by_key
 from refinement.restraints.hydrogen_frames import HYDROXYL
 from refinement.structure import ResidueKind
@@ -18,8 +17,6 @@ from refinement.target import CARBON_NUMBER
 from refinement.validation.rotamers import OUTLIER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from refinement.restraints.hydrogens import Hydrogenated
@@ -27,10 +24,6 @@ if TYPE_CHECKING:
     from refinement.restraints.rotamers import RotamerTargets
     from refinement.structure import Structure
 
-    Lists = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]
-
-BLOCK = 2048
-"""Side chains whose neighbours are listed together; bounds memory."""
 BACKBONE = ("N", "CA", "C", "O", "CB")
 OUTSIDE = 4
 """Atoms of the neighbouring residues that hinge: C and O before; N and its hydrogen after."""
@@ -107,28 +100,6 @@ def side_chains_of(structure: Structure, model: Hydrogenated, targets: RotamerTa
         start=np.nan_to_num(np.where(outlier, targets.target[chosen], targets.chi[chosen])),
         score=targets.score[chosen],
     )
-
-
-def blocks(atoms: Atoms, chains: SideChains) -> Iterator[tuple[int, int, Lists]]:
-    """Yield ranges of side chains, and for each the atoms that don't turn and the side chains nearby."""
-    turning = np.zeros(len(atoms.weight), dtype=np.bool_)
-    turning[chains.atoms[chains.level > 0]] = True
-    still = np.flatnonzero(~turning & ~atoms.silent).astype(np.int32)
-    longest = np.maximum.reduceat(chains.reach, chains.first[:-1])
-    touch = 2.0 * float(atoms.radius.max()) + BOND_REACH + HINGE_REACH
-    for start in range(0, len(chains.compound), BLOCK):
-        stop = min(start + BLOCK, len(chains.compound))
-        centres = atoms.positions[chains.beta[start:stop]]
-        offsets, rows = neighbours_around(centres, atoms.positions[still], longest[start:stop] + touch)
-        everywhere = atoms.positions[chains.beta]
-        others, near = neighbours_around(centres, everywhere, longest[start:stop] + touch + HINGE_REACH + longest.max())
-        yield start, stop, (offsets, still[rows], others, _ascending(others, near))
-
-
-def _ascending(offsets: NDArray[np.int64], rows: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Sort the rows of each owner."""
-    owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    return rows[np.lexsort((rows, owner))]
 
 
 def _hinges(

@@ -1,12 +1,13 @@
 """Side chains: the best rotamer in the map for every residue, with hydrogens and contacts counted.
 
-All side chains with one conformer are searched in the order of the chain, each among its neighbours where they
-are by then. Disulfides, linked residues and those that bind a metal stay. Proline has its two puckers.
+All side chains with one conformer are searched, each among its neighbours where they are by then; those that can't
+touch at the same time. Disulfides, linked residues and those that bind a metal stay. Proline has its two puckers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,22 +15,24 @@ import numpy as np
 from refinement.moves.puckers import flip_puckers
 from refinement.moves.rotamer_tables import rotamer_tables
 from refinement.moves.side_chain_atoms import room
+from refinement.moves.side_chain_rounds import dealt, near_moved, rounds
 from refinement.moves.side_chain_search import Field, search
-from refinement.moves.side_chain_setup import atoms_of, blocks, searchable, side_chains_of
+from refinement.moves.side_chain_setup import atoms_of, searchable, side_chains_of
 from refinement.restraints.rotamers import rotamer_targets
-from refinement.validation.rotamers import rotamers
+from refinement.threads import in_parts
+from refinement.validation.rotamers import FAVORED, rotamers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refinement.maps.interpolation import InterpolatedMap
-    from refinement.moves.side_chain_atoms import Rules
+    from refinement.moves.side_chain_atoms import Atoms, Contacts, Rules, SideChains
     from refinement.restraints.hydrogens import Hydrogenated
     from refinement.restraints.nonbonded import Nonbonded
     from refinement.structure import Structure
 
-ANGLES = (0.0, -20.0, -10.0, 10.0, 20.0)
-"""Degrees about Cα(i-1)-Cα(i+1) that the backbone is tried at."""
+ANGLES = (0.0, -10.0, 10.0, -20.0, 20.0)
+"""Degrees about Cα(i-1)-Cα(i+1) that the backbone is tried at; the larger ones where the smaller one helped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,8 @@ def fit_side_chains(
     *,
     map_weight: float,
     backrub: bool,
+    moved: NDArray[np.bool_] | None = None,
+    threads: int = 1,
 ) -> SideChainFit:
     """Give every side chain its best rotamer in the map.
 
@@ -102,6 +107,11 @@ def fit_side_chains(
         Weight of the density of a carbon atom.
     backrub : bool
         Turn the backbone too where a side chain fits badly.
+    moved : NDArray[bool], shape (n,), optional
+        Atoms of `structure` that moved since the last search; others than those near them, and others than outliers,
+        aren't searched again.
+    threads : int
+        Threads; the result doesn't depend on it.
     """
     targets = rotamer_targets(structure)
     atoms = atoms_of(model, nonbonded, map_weight)
@@ -109,16 +119,46 @@ def fit_side_chains(
     gains = np.zeros(len(structure.residues))
     if len(chosen):
         chains = side_chains_of(structure, model, targets, chosen)
-        own_gains = np.zeros(len(chosen))
+        wanted = chains.score < FAVORED
+        if moved is None:
+            wanted[:] = True
+        else:
+            restless = np.zeros(len(atoms.weight), dtype=np.bool_)
+            restless[model.heavy[moved]] = True
+            wanted |= near_moved(atoms, chains, restless)
         field = Field(density.coefficients, density.grid_matrix, density.corner, density.basis)
-        angles, contacts = np.array(ANGLES if backrub else ANGLES[:1]), room()
-        for start, stop, lists in blocks(atoms, chains):
-            search(atoms, field, chains, rotamer_tables(), rules, contacts, angles, start, stop, *lists, own_gains)
-        gains[targets.residue[chosen]] = own_gains
-    moved = structure.moved(atoms.positions[model.heavy])
-    moved, prolines, better = flip_puckers(moved, density, map_weight, rules.gain)
+        angles = np.array(ANGLES if backrub else ANGLES[:1])
+        gains[targets.residue[chosen]] = _searched(atoms, field, chains, np.flatnonzero(wanted), rules, angles, threads)
+    fitted = structure.moved(atoms.positions[model.heavy])
+    fitted, prolines, better = flip_puckers(fitted, density, map_weight, rules.gain)
     gains[prolines] = better
-    return SideChainFit(moved, _moves(structure, moved, gains))
+    return SideChainFit(fitted, _moves(structure, fitted, gains))
+
+
+def _searched(
+    atoms: Atoms,
+    field: Field,
+    chains: SideChains,
+    wanted: NDArray[np.int64],
+    rules: Rules,
+    angles: NDArray[np.float64],
+    threads: int,
+) -> NDArray[np.float64]:
+    """Search the side chains `wanted`, round by round; moves the atoms and returns the gain of each side chain."""
+    tables, gains = rotamer_tables(), np.zeros(len(chains.compound))
+    rooms: SimpleQueue[Contacts] = SimpleQueue()
+    for _ in range(threads):
+        rooms.put(room())
+    for rows, lists in rounds(atoms, chains, wanted, tables):
+        places = dealt(rows, threads)
+
+        def work(first: int, end: int, rows: Any = rows, places: Any = places, lists: Any = lists) -> None:
+            contacts = rooms.get()
+            search(atoms, field, chains, tables, rules, contacts, angles, rows, places[first:end], *lists, gains)
+            rooms.put(contacts)
+
+        in_parts(threads, len(rows), work)
+    return gains
 
 
 def _moves(before: Structure, after: Structure, gains: NDArray[np.float64]) -> tuple[SideChainMove, ...]:

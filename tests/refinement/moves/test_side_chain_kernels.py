@@ -9,8 +9,9 @@ from refinement import tables
 from refinement.geometry import dihedrals
 from refinement.moves.rotamer_tables import COMPOUNDS, rotamer_tables
 from refinement.moves.side_chain_atoms import BOND_REACH, Atoms, SideChains, hinge, list_contacts, room, turn
+from refinement.moves.side_chain_rounds import near_moved, rounds
 from refinement.moves.side_chain_search import Field, _energy, rotamer_score
-from refinement.moves.side_chain_setup import atoms_of, blocks, searchable, side_chains_of
+from refinement.moves.side_chain_setup import atoms_of, searchable, side_chains_of
 from refinement.restraints.nonbonded import ACCEPTOR, DONOR, contact_distance
 from refinement.restraints.rotamers import rotamer_scores, rotamer_targets
 
@@ -70,12 +71,9 @@ def test_energy_is_that_of_plain_numpy(scene, rules, prepared, compound: str) ->
     field = Field(
         scene.interpolated.coefficients, scene.interpolated.grid_matrix, scene.interpolated.corner, scene.interpolated.basis
     )
-    (start, _, (offsets, around, chain_offsets, near)) = next(iter(blocks(atoms, chains)))
-    assert start == 0
     s = int(np.flatnonzero(chains.compound == COMPOUNDS.index(compound))[0])
-    list_contacts(
-        atoms, chains, rules, contacts, s, around[offsets[s] : offsets[s + 1]], near[chain_offsets[s] : chain_offsets[s + 1]]
-    )
+    ((_, (offsets, around, chain_offsets, near)),) = rounds(atoms, chains, np.array([s]), grids)
+    list_contacts(atoms, chains, rules, contacts, s, around[offsets[0] : offsets[1]], near[chain_offsets[0] : chain_offsets[1]])
     base = atoms.positions[own_of(chains, s)]
     points = np.empty_like(base)
     first = grids.first[COMPOUNDS.index(compound)]
@@ -137,3 +135,32 @@ def test_rotamer_scores_are_those_of_the_validation() -> None:
         padded = np.pad(chi, ((0, 0), (0, 4 - n_chi)))
         found = [rotamer_score(rotamer_tables(), k, row) for row in padded]
         np.testing.assert_allclose(found, rotamer_scores(compound, chi), atol=1e-6)
+
+
+def test_side_chains_of_a_round_cannot_touch_and_every_one_has_its_turn(prepared) -> None:
+    """Apart from Cβ to Cβ by more than both can reach, whatever their χ and their hinges."""
+    atoms, chains, _ = prepared
+    longest = np.maximum.reduceat(chains.reach, chains.first[:-1])
+    seen = []
+    for rows, _ in rounds(atoms, chains, np.arange(len(chains.compound)), rotamer_tables()):
+        beta = atoms.positions[chains.beta[rows]]
+        gap = np.linalg.norm(beta[:, None] - beta[None], axis=2) - longest[rows][:, None] - longest[rows][None]
+        assert gap[~np.eye(len(rows), dtype=bool)].min(initial=np.inf) > 2.0 * atoms.radius.max() + BOND_REACH
+        seen += rows.tolist()
+    assert sorted(seen) == list(range(len(chains.compound)))
+    some = np.arange(1, len(chains.compound), 3)
+    assert sorted(row for rows, _ in rounds(atoms, chains, some, rotamer_tables()) for row in rows.tolist()) == some.tolist()
+
+
+def test_side_chains_near_what_moved(prepared) -> None:
+    atoms, chains, _ = prepared
+    moved = np.zeros(len(atoms.weight), dtype=bool)
+    assert not near_moved(atoms, chains, moved).any()
+    s = len(chains.compound) // 2
+    moved[own_of(chains, s)[-1]] = True
+    near = near_moved(atoms, chains, moved)
+    away = np.linalg.norm(atoms.positions[chains.beta] - atoms.positions[moved][0], axis=1)
+    assert near[s]
+    assert near[away < 6.0].all()
+    assert not near[away > 16.0].any()
+    assert 0 < near.sum() < len(near)

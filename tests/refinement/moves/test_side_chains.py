@@ -36,11 +36,11 @@ LOOKALIKE = {
 """Atoms that a map of 3 Å doesn't tell apart, or that are the same."""
 
 
-def fitted(scene, structure: Structure, rules: Rules, *, map_weight: float = 12.0, backrub: bool = False) -> SideChainFit:
+def fitted(scene, structure: Structure, rules: Rules, *, map_weight: float = 12.0, backrub: bool = False, **how) -> SideChainFit:
     model = scene.model(structure)
     return fit_side_chains(
         structure, model.hydrogenated, model.nonbonded, scene.interpolated, rules,
-        map_weight=map_weight, backrub=backrub,
+        map_weight=map_weight, backrub=backrub, **how,
     )  # fmt: skip
 
 
@@ -117,11 +117,29 @@ def test_without_a_map_contacts_decide(scene, rules: Rules) -> None:
     assert overlaps(fitted(scene, wrong, rules, map_weight=0.0).structure, row) == 0
 
 
-def test_the_same_twice(scene, rules: Rules) -> None:
+def test_the_same_twice_and_with_any_number_of_threads(scene, rules: Rules) -> None:
     wrong = turned(scene, turned(scene, scene.truth, scene.row("A", 26), -60.0), scene.row("A", 54), -90.0)
-    first, second = (fitted(scene, wrong, rules, backrub=True) for _ in range(2))
-    assert first.structure.positions.tobytes() == second.structure.positions.tobytes()
-    assert first.moves == second.moves
+    first, *others = (fitted(scene, wrong, rules, backrub=True, threads=threads) for threads in (1, 1, 2, 3))
+    for other in others:
+        assert first.structure.positions.tobytes() == other.structure.positions.tobytes()
+        assert first.moves == other.moves
+
+
+def test_only_side_chains_near_moved_atoms_are_searched_again(scene, rules: Rules) -> None:
+    wrong = scene.truth
+    for row in np.flatnonzero(scene.truth.residues.compound == "SER").tolist():
+        wrong = turned(scene, wrong, row, -120.0)
+    targets = rotamer_targets(wrong)
+    tolerable = targets.residue[(targets.score >= FAVORED) & (scene.truth.residues.compound[targets.residue] == "SER")]
+    middle = scene.truth.positions[[scene.atom(row, "CB") for row in tolerable]]
+    rows = tolerable[[0, int(np.argmax(np.linalg.norm(middle - middle[0], axis=1)))]].tolist()  # the furthest apart
+    moved = wrong.residue == rows[0]
+    found = fitted(scene, wrong, rules, moved=moved).structure
+    mended = [side_chain_rmsd(scene, found, row) < 0.35 for row in rows]
+    assert mended == [True, False]
+    nothing = fitted(scene, wrong, rules, moved=np.zeros(len(moved), dtype=bool)).structure
+    still = np.isin(wrong.residue, targets.residue[targets.score >= FAVORED])
+    assert (nothing.positions[still] == wrong.positions[still]).all()
 
 
 def test_linked_bound_and_alternate_side_chains_stay(scene, rules: Rules) -> None:
