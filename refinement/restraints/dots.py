@@ -1,8 +1,8 @@
 """Contact dots: the surface of an atom sampled by points, each given to the neighbour it is deepest in.
 
 The method is that of small-probe contact dots (Word et al. 1999, J. Mol. Biol. 285, 1711): a dot inside an
-atom bonded to its owner is void; otherwise it belongs to the neighbour with the smallest gap, and the pair
-overlaps by what the dot is inside that neighbour.
+atom bonded to its owner is void; otherwise it belongs to the neighbour with the smallest gap. Scores of rotating
+hydrogens are sums over dots; clashes are judged on the whole surface (`refinement.validation.contact_surface`).
 """
 
 from __future__ import annotations
@@ -56,6 +56,8 @@ def dot_sphere(radius: float) -> NDArray[np.float64]:
 
 MAX_NEIGHBOURS = 256
 """More atoms than can be around one atom."""
+SHORTEST = 1e-6
+"""Å; shorter vectors have no direction."""
 
 
 def dot_spheres(radii: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
@@ -124,17 +126,34 @@ def contacts_of(source: int, around: Ints, close: Ints, n_close: int, altloc: In
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def deepest(x: float, y: float, z: float, near: Ints, n_near: int, positions: Floats, radius: Floats) -> tuple[int, float]:
-    """Return the place in `near` of the atom with the smallest gap to a dot (-1: none in reach), and the gap (Å)."""
-    best, best_gap = -1, 2.0 * PROBE_RADIUS
-    for k in range(n_near):
-        j = near[k]
-        dx, dy, dz = positions[j, 0] - x, positions[j, 1] - y, positions[j, 2] - z
-        square = dx * dx + dy * dy + dz * dz
-        limit = radius[j] + best_gap
-        if limit > 0.0 and square < limit * limit:
-            best, best_gap = k, np.sqrt(square) - radius[j]
-    return best, best_gap
+def local_axes(positions: Floats, origin: int, ahead: int, aside: int) -> Floats:
+    """Return axes (rows x, y, z) that turn with three atoms: z from `ahead` to `origin`, x towards `aside`.
+
+    Without an atom `aside` (-1), or with one in line with the others, x is across the coordinate axis nearest to right angles.
+    """
+    axes = np.zeros((3, 3))
+    x, y, z = axes
+    length = 0.0
+    for k in range(3):
+        z[k] = positions[origin, k] - positions[ahead, k]
+        length += z[k] * z[k]
+    if length < SHORTEST * SHORTEST:
+        z[2], length = 1.0, 1.0
+    z /= np.sqrt(length)
+    square = 0.0
+    if aside >= 0:
+        for k in range(3):
+            x[k] = positions[aside, k] - positions[ahead, k]
+        x -= (x[0] * z[0] + x[1] * z[1] + x[2] * z[2]) * z
+        square = x[0] * x[0] + x[1] * x[1] + x[2] * x[2]
+    if square < SHORTEST * SHORTEST:
+        least = np.argmin(np.abs(z))
+        x[:] = -z[least] * z
+        x[least] += 1.0
+        square = x[0] * x[0] + x[1] * x[1] + x[2] * x[2]
+    x /= np.sqrt(square)
+    y[0], y[1], y[2] = z[1] * x[2] - z[2] * x[1], z[2] * x[0] - z[0] * x[2], z[0] * x[1] - z[1] * x[0]
+    return axes
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

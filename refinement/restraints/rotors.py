@@ -2,6 +2,8 @@
 
 Every rotor in turn takes the torsion angle with the best dot score of its hydrogens and their parent among a
 few coarse directions; a second sweep lets neighbours adapt to each other, then each is adjusted in fine steps.
+The dots turn with the group and the most crowded rotor is the first to choose, so that neither the orientation of the
+model nor the order of its atoms matters.
 Methyl groups on sp3 atoms stay staggered, those on planar groups take the better of two positions.
 """
 
@@ -14,18 +16,15 @@ import numpy as np
 from numba import njit
 
 from refinement.cells import neighbours_around
+from refinement.restraints.dot_scores import dot_values, turned_dots, visible_value
 from refinement.restraints.dots import (
-    BOND_WEIGHT,
-    BUMP_WEIGHT,
     DOT_DENSITY,
-    GAP_SCALE,
-    HYDROGEN_BOND_OVERLAP,
     MAX_NEIGHBOURS,
     PROBE_RADIUS,
-    buried,
     close_by_bonds,
     contacts_of,
     dot_spheres,
+    local_axes,
 )
 from refinement.restraints.hydrogen_frames import AMMONIUM, HYDROXYL, METHYL
 from refinement.restraints.riding import place_hydrogens, unit_vector
@@ -53,6 +52,10 @@ SIGHT = 4.0
 AIM_LENGTH, AIM_LENGTH_SULFUR = 1.0, 1.3
 """X-H distances (Å) by which a free hydrogen is judged to reach an acceptor."""
 MAX_DIRECTIONS = 48
+MARGIN = 1e-9
+"""Of two directions that differ by rounding only, the first is kept."""
+CROWD = 2.0
+"""Å; how near an atom must be to count as crowding a rotor."""
 DEGREE = np.pi / 180.0
 TURNS = {
     AMMONIUM: np.array([0.0, -15.0, 15.0, -30.0, 30.0, -45.0, 45.0, -60.0]),
@@ -104,6 +107,7 @@ def optimise_rotors(
     present = np.flatnonzero(occupancy > 0.0).astype(np.int32)
     moved = positions.copy()
     offsets, rows = neighbours_around(moved[parents], moved[present], reach)
+    order = np.argsort(-_crowding(moved, parents, types.donor, offsets, present[rows]), kind="stable")
     dots, dot_first, sphere = dot_spheres(types.radius)
     kinds = riding.rotor_kind[free]
     tables, counts, fine = _tables()
@@ -116,7 +120,8 @@ def optimise_rotors(
     graph = (is_h, types.radius, types.donor, types.acceptor, altloc, bonded.first, bonded.partner)
     near = (offsets, present[rows])
     _start(moved, *frames, free, kinds, first, stop, *graph, *near, aim, angles, n_angles)
-    _optimise(moved, *frames, owner, free, kinds, first, stop, *graph, *near, dots, dot_first, sphere, angles, n_angles, fine)
+    spheres = (dots, dot_first, sphere)
+    _optimise(moved, *frames, owner, order, free, kinds, first, stop, *graph, *near, *spheres, angles, n_angles, fine)
     return moved, replace(riding, coefficients=coefficients)
 
 
@@ -137,6 +142,17 @@ def _ranges(riding: Riding) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     numbers = np.arange(len(riding.rotor_kind))
     owners = riding.rotor[rows]
     return rows[np.searchsorted(owners, numbers)], rows[np.searchsorted(owners, numbers, side="right") - 1] + 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _crowding(positions: Floats, parents: Ints, donor: Flags, offsets: Longs, rows: Ints) -> Floats:
+    """Return how crowded each rotor is: atoms around its parent, hydrogens that may turn left out, near ones counting more."""
+    crowding = np.zeros(len(parents))
+    for r in range(len(parents)):
+        for atom in rows[offsets[r] : offsets[r + 1]]:
+            if not donor[atom]:
+                crowding[r] += np.exp(-((_distance(positions, parents[r], atom) / CROWD) ** 2))
+    return crowding
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -164,17 +180,17 @@ def _start(
 @njit(cache=True, nogil=True, error_model="numpy")
 def _optimise(
     positions: Floats, hydrogen: Ints, frame: Ints, shape: Bytes, coefficients: Floats, length: Floats, base: Floats,
-    owner: Longs, rotors: Longs, kinds: Bytes, first: Longs, stop: Longs, is_h: Flags, radius: Floats, donor: Flags,
-    acceptor: Flags, altloc: Ints, bond_first: Ints, bond_partner: Ints, offsets: Longs, rows: Ints, dots: Floats,
-    dot_first: Longs, sphere: Longs, angles: Floats, n_angles: Longs, fine: Longs,
+    owner: Longs, order: Longs, rotors: Longs, kinds: Bytes, first: Longs, stop: Longs, is_h: Flags, radius: Floats,
+    donor: Flags, acceptor: Flags, altloc: Ints, bond_first: Ints, bond_partner: Ints, offsets: Longs, rows: Ints,
+    dots: Floats, dot_first: Longs, sphere: Longs, angles: Floats, n_angles: Longs, fine: Longs,
 ) -> None:  # fmt: skip
-    """Turn every rotor to its best angle; changes positions and coefficients."""
+    """Turn every rotor to its best angle, in this order; changes positions and coefficients."""
     turned_at = np.zeros(len(first), dtype=np.int64)
     seen_at = np.full(len(first), -1, dtype=np.int64)
     around_here = np.empty(MAX_DIRECTIONS)
     clock = 0
     for sweep in range(SWEEPS + 1):
-        for r in range(len(rotors)):
+        for r in order:
             clock += 1
             me, around = rotors[r], rows[offsets[r] : offsets[r + 1]]
             a, b = first[me], stop[me]
@@ -228,7 +244,7 @@ def _directions(
             from_parent = _distance(positions, parent, near[k])
             if radius[parent] < from_parent <= SIGHT:
                 gap = min(gap, _distance(positions, hydrogen, near[k]) - radius[hydrogen] - radius[near[k]])
-        if abs(gap) < best:
+        if abs(gap) < best - MARGIN:
             best, angles[0] = abs(gap), angle
     coefficients[0, 2] = start
     place_hydrogens(positions, own, frame, shape, coefficients, length)
@@ -244,7 +260,7 @@ def _directions(
         nearest = np.inf
         for k in range(count):
             nearest = min(nearest, abs(angles[k] - angle))
-        if count < MAX_DIRECTIONS and nearest >= DEGREE * APART - 1e-9:
+        if count < MAX_DIRECTIONS and nearest >= DEGREE * APART - MARGIN:
             angles[count] = angle
             count += 1
     return count
@@ -294,104 +310,29 @@ def _turn(
         if not own:
             fixed[n_fixed] = close[0, k]
             n_fixed += 1
-    values = np.zeros(dot_first[sphere[parent] + 1] - dot_first[sphere[parent]])
-    _dot_values(parent, positions, radius, donor, acceptor, dots, dot_first, sphere, near[0], n_near[0], fixed, n_fixed, values)
-    scratch = np.zeros(dot_first[sphere[hydrogen[0]] + 1] - dot_first[sphere[hydrogen[0]]])
+    axes = local_axes(positions, parent, frame[0, 1], frame[0, 2])
+    own, theirs = sphere[parent], sphere[hydrogen[0]]
+    on_parent = turned_dots(dots[dot_first[own] : dot_first[own + 1]], axes)
+    on_hydrogen = turned_dots(dots[dot_first[theirs] : dot_first[theirs + 1]], axes)
+    values, scratch = np.zeros(len(on_parent)), np.zeros(len(on_hydrogen))
+    dot_values(parent, positions, radius, donor, acceptor, on_parent, near[0], n_near[0], fixed, n_fixed, values)
     best, best_angle = -np.inf, 0.0
     for angle in table:
         for h in range(len(hydrogen)):
             coefficients[h, 2] = base[h] + angle
         place_hydrogens(positions, hydrogen, frame, shape, coefficients, length)
-        score = _visible(parent, positions, radius, dots, dot_first, sphere, hydrogen, values)
+        score = visible_value(parent, positions, radius, on_parent, hydrogen, values)
         for m in range(1, n_atoms):
-            score += _dot_values(
-                hydrogen[m - 1], positions, radius, donor, acceptor, dots, dot_first, sphere,
-                near[m], n_near[m], close[m], n_close[m], scratch,
+            score += dot_values(
+                hydrogen[m - 1], positions, radius, donor, acceptor, on_hydrogen, near[m], n_near[m], close[m], n_close[m],
+                scratch,
             )  # fmt: skip
         score /= DOT_DENSITY
         if kind == AMMONIUM:
             score += STAGGER_PREFERENCE * np.cos(3.0 * (base[0] + angle - np.pi))
-        if score > best + 1e-9:
+        if score > best + MARGIN:
             best, best_angle = score, angle
     for h in range(len(hydrogen)):
         coefficients[h, 2] = base[h] + best_angle
     place_hydrogens(positions, hydrogen, frame, shape, coefficients, length)
     return best_angle
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _visible(
-    parent: int, positions: Floats, radius: Floats, dots: Floats, dot_first: Longs, sphere: Longs, hydrogen: Ints,
-    values: Floats,
-) -> float:  # fmt: skip
-    """Return the sum of the values of the dots of the parent that its hydrogens leave free."""
-    total = 0.0
-    begin = dot_first[sphere[parent]]
-    for d in range(len(values)):
-        if values[d] != 0.0:
-            x = positions[parent, 0] + dots[begin + d, 0]
-            y = positions[parent, 1] + dots[begin + d, 1]
-            z = positions[parent, 2] + dots[begin + d, 2]
-            if not buried(x, y, z, hydrogen, len(hydrogen), positions, radius):
-                total += values[d]
-    return total
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _dot_values(
-    atom: int, positions: Floats, radius: Floats, donor: Flags, acceptor: Flags, dots: Floats, dot_first: Longs, sphere: Longs,
-    near: Ints, n_near: int, close: Ints, n_close: int, values: Floats,
-) -> float:  # fmt: skip
-    """Write the contact score of each dot of an atom to `values` and return their sum."""
-    own, total = radius[atom], 0.0
-    nearby = np.empty(n_near, dtype=np.int32)
-    count = 0
-    for k in range(n_near):
-        j = near[k]
-        square = 0.0
-        for a in range(3):
-            square += (positions[j, a] - positions[atom, a]) ** 2
-        if square < (own + radius[j] + 2.0 * PROBE_RADIUS) ** 2:
-            nearby[count] = j
-            count += 1
-    begin = dot_first[sphere[atom]]
-    stretch = PROBE_RADIUS / own
-    for d in range(dot_first[sphere[atom] + 1] - begin):
-        values[d] = 0.0
-        ox, oy, oz = dots[begin + d, 0], dots[begin + d, 1], dots[begin + d, 2]
-        x, y, z = positions[atom, 0] + ox, positions[atom, 1] + oy, positions[atom, 2] + oz
-        target, gap = -1, 1e9
-        for k in range(count):
-            j = nearby[k]
-            dx, dy, dz = positions[j, 0] - x, positions[j, 1] - y, positions[j, 2] - z
-            px, py, pz = dx - stretch * ox, dy - stretch * oy, dz - stretch * oz
-            limit = radius[j] + PROBE_RADIUS
-            if px * px + py * py + pz * pz <= limit * limit:
-                this = np.sqrt(dx * dx + dy * dy + dz * dz) - radius[j]
-                if this < gap:
-                    target, gap = j, this
-        if target < 0 or buried(x, y, z, close, n_close, positions, radius):
-            continue
-        if gap > 0.0:
-            if _in_contact_disc(x, y, z, positions, atom, target, radius):
-                values[d] = np.exp(-((gap / GAP_SCALE) ** 2))
-        elif (donor[atom] and acceptor[target]) or (acceptor[atom] and donor[target]):
-            beyond = -gap - HYDROGEN_BOND_OVERLAP
-            values[d] = -0.5 * BUMP_WEIGHT * beyond if beyond > 0.0 else -0.5 * BOND_WEIGHT * gap
-        else:
-            values[d] = 0.5 * BUMP_WEIGHT * gap
-        total += values[d]
-    return total
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _in_contact_disc(x: float, y: float, z: float, positions: Floats, atom: int, target: int, radius: Floats) -> bool:
-    """Return whether a dot is as near to the line of centres as dots of spheres that just touch would be."""
-    dx = positions[target, 0] - positions[atom, 0]
-    dy = positions[target, 1] - positions[atom, 1]
-    dz = positions[target, 2] - positions[atom, 2]
-    own, other = radius[atom], radius[target]
-    scale = own / max(np.sqrt(dx * dx + dy * dy + dz * dz), 1e-6)
-    ex, ey, ez = positions[atom, 0] + scale * dx - x, positions[atom, 1] + scale * dy - y, positions[atom, 2] + scale * dz - z
-    limit = 4.0 * own * own * other * PROBE_RADIUS / ((own + other) * (own + PROBE_RADIUS))
-    return ex * ex + ey * ey + ez * ez <= limit

@@ -1,6 +1,7 @@
 """Clashscore: bad overlaps per 1000 atoms, hydrogens included (metrics §1).
 
-Method of Word et al. 1999 (J. Mol. Biol. 285, 1711 and 1735) and Chen et al. 2010 (Acta Cryst. D66, 12).
+Method of Word et al. 1999 (J. Mol. Biol. 285, 1711 and 1735) and Chen et al. 2010 (Acta Cryst. D66, 12), without its
+dependence on the orientation of the model: see `refinement.validation.contacts`.
 """
 
 from __future__ import annotations
@@ -43,13 +44,13 @@ class Clashscore:
     Attributes
     ----------
     summary : dict[str, float | None]
-        ``clashscore``: clashes per 1000 atoms.
+        ``clashscore``: clashes per 1000 atoms, the mean over all orientations of contact dots.
     reasons : dict[str, str]
         Why it is missing: ``not_applicable`` for a model without atoms to count.
     columns : dict[str, NDArray[float32]]
-        ``n_clashes`` and ``worst_overlap`` (Å, 0 without a clash) per residue; NaN for water.
+        ``n_clashes`` and ``worst_overlap`` (Å, 0 without a clash) of these per residue; NaN for water.
     clashes : tuple[Clash, ...]
-        Worst first.
+        Those that dots find in at least half of all orientations, worst first.
     n_atoms : int
         Atoms that count: not water, hydrogens included, occupancy above the limit.
     hydrogens_added : bool
@@ -141,7 +142,7 @@ def clashscore(
     residues = _columns(rows, found.overlap, np.bincount(full.residue[counted], minlength=len(full.residues)) > 0)
     listed = zip(rows.tolist(), full.names[found.pairs].tolist(), found.overlap.tolist(), strict=True)
     clashes = tuple(Clash(row[0], names[0], row[1], names[1], overlap) for row, names, overlap in listed)
-    score = 1000.0 * len(found.pairs) / n_atoms
+    score = 1000.0 * found.expected / n_atoms
     return Clashscore({"clashscore": score}, {}, residues, clashes, n_atoms, model.hydrogens_added)
 
 

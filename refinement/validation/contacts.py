@@ -1,4 +1,8 @@
-"""All-atom contacts: which pairs of atoms overlap too much (metrics: clashscore)."""
+"""All-atom contacts: which pairs of atoms overlap too much (metrics: clashscore).
+
+A pair counts by the chance that contact dots in a random orientation find its overlap, see
+`refinement.validation.contact_surface`: how a model lies in space, the names and the order of its atoms don't matter.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,11 @@ from refinement.restraints.dots import (
     HYDROGEN_BOND_OVERLAP,
     MAX_NEIGHBOURS,
     PROBE_RADIUS,
-    buried,
     close_by_bonds,
     contacts_of,
-    deepest,
-    dot_spheres,
 )
 from refinement.restraints.graph import Neighbours, neighbours
+from refinement.validation.contact_surface import covers, depth_of_contact
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,21 +40,26 @@ CLASH_OVERLAP = 0.4
 SMALLEST_OCCUPANCY = 0.01
 ION_SHORTER, ION_LONGER = 0.6, 0.2
 """A metal is bonded to atoms whose distance differs from the sum of radii by no more than these (Å)."""
+MAX_CLASHES = 16
+"""More pairs per atom than can overlap too much."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clashes:
-    """Pairs of atoms that overlap by at least `CLASH_OVERLAP`, worst first.
+    """Pairs of atoms that dots find to overlap by `CLASH_OVERLAP` in at least half of all orientations, worst first.
 
     Attributes
     ----------
     pairs : NDArray[int32], shape (m, 2)
     overlap : NDArray[float64], shape (m,)
-        Å, beyond the allowance where the pair is a hydrogen bond.
+        Å, beyond the allowance where the pair is a hydrogen bond: what dots find with even odds.
+    expected : float
+        Number of such pairs on average over all orientations, those that dots find more rarely included.
     """
 
     pairs: NDArray[np.int32]
     overlap: NDArray[np.float64]
+    expected: float
 
 
 def find_clashes(
@@ -60,9 +67,9 @@ def find_clashes(
 ) -> Clashes:
     """Find the clashes of a model with hydrogens.
 
-    Sources of dots are all atoms except waters, targets all atoms; atoms with too little occupancy and pairs of
-    different conformers are left out. A pair counts once, with its worst dot from either side. A pair with a dot
-    that is an allowed hydrogen bond is no clash.
+    The surfaces of all atoms but waters are looked at, waters are touched only; atoms with too little occupancy and pairs of
+    different conformers are left out. A pair counts once, with what is found from either side. A pair with a
+    part that is an allowed hydrogen bond is no clash.
 
     Parameters
     ----------
@@ -74,50 +81,60 @@ def find_clashes(
         Atoms must have more than this.
     """
     present = structure.occupancy > smallest_occupancy
-    return _merged(*_directed(structure, types, bonded, ~types.water, present))
+    pairs, overlap, chance = _contacts(structure, types, bonded, ~types.water, present, excused=True)
+    listed = chance >= 0.5
+    order = np.lexsort((pairs[listed, 1], pairs[listed, 0], -overlap[listed]))
+    return Clashes(pairs[listed][order], overlap[listed][order], float(np.sort(chance).sum()))
 
 
 def find_water_contacts(structure: Structure, types: ContactTypes, bonded: Neighbours) -> Clashes:
-    """Find what clashes with waters, dots being on the waters only (Prisant et al. 2020, Protein Sci. 29, 315).
+    """Find what clashes with waters, looking at the surface of waters only (Prisant et al. 2020, Protein Sci. 29, 315).
 
     An acceptor that overlaps the oxygen is a clash here, as nothing turns a hydrogen of the water to it. Two waters
-    do that for each other. Hydrogen bonds with donors are allowed; they don't excuse other dots.
+    do that for each other. Hydrogen bonds with donors are allowed; they don't excuse deeper overlaps.
 
     Returns
     -------
     Clashes
         Pairs (water atom, other atom), worst first; a pair of waters is listed both ways.
     """
-    found, overlap = _directed(structure, types, bonded, types.water, np.ones(len(structure), dtype=bool))
-    found, overlap = found[overlap >= CLASH_OVERLAP], overlap[overlap >= CLASH_OVERLAP]
-    both = np.concatenate([found, found[:, ::-1]])
-    twice = np.concatenate([overlap, overlap])
+    everywhere = np.ones(len(structure), dtype=bool)
+    found, overlap, chance = _contacts(structure, types, bonded, types.water, everywhere, excused=False)
+    listed = chance >= 0.5
+    both = np.concatenate([found[listed], found[listed][:, ::-1]])
+    twice = np.concatenate([overlap[listed], overlap[listed]])
     kept = types.water[both[:, 0]]
     both, twice = both[kept], twice[kept]
     order = np.lexsort((both[:, 1], both[:, 0], -twice))
-    # a pair of waters was found from either side
-    _, first = np.unique(both[order], axis=0, return_index=True)
-    chosen = order[np.sort(first)]
-    return Clashes(both[chosen], twice[chosen])
+    return Clashes(both[order], twice[order], float(np.sort(chance).sum()))
 
 
-def _directed(
-    structure: Structure, types: ContactTypes, bonded: Neighbours, wanted: NDArray[np.bool_], present: NDArray[np.bool_]
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Return pairs and overlaps found with dots on the `wanted` atoms; of the `present` ones only."""
+def _contacts(
+    structure: Structure,
+    types: ContactTypes,
+    bonded: Neighbours,
+    wanted: NDArray[np.bool_],
+    present: NDArray[np.bool_],
+    *,
+    excused: bool,
+) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
+    """Return pairs that overlap, how much (Å) and the chance of dots to find it; the surface is that of the `wanted` atoms.
+
+    With `excused`, a pair with a part that is an allowed hydrogen bond doesn't count.
+    """
     bonded = _with_ions(structure, types, bonded)
     letters = altloc_codes(structure)
     positions, radius = structure.positions, types.radius
     sources = _sources(structure, types, letters, present, wanted)
-    reach = radius[sources] + float(radius.max()) + 2.0 * PROBE_RADIUS
+    reach = radius[sources] + float(radius.max(initial=0.0)) + 2.0 * PROBE_RADIUS
     seen = np.flatnonzero(present).astype(np.int32)
     offsets, rows = neighbours_around(positions[sources], positions[seen], reach)
-    dots, first, sphere = dot_spheres(radius)
-    found, overlap = _dot_clashes(
+    place = np.full(len(structure), -1, dtype=np.int64)
+    place[sources] = np.arange(len(sources))
+    return _overlaps(
         positions, radius, types.donor, types.acceptor, types.water, structure.is_hydrogen, structure.occupancy,
-        letters, bonded.first, bonded.partner, offsets, seen[rows], dots, first, sphere, sources,
+        letters, bonded.first, bonded.partner, offsets, seen[rows], sources, place, excused,
     )  # fmt: skip
-    return found, overlap
 
 
 def _with_ions(structure: Structure, types: ContactTypes, bonded: Neighbours) -> Neighbours:
@@ -149,81 +166,67 @@ def _sources(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _dot_clashes(
+def _overlaps(
     positions: Floats, radius: Floats, donor: Flags, acceptor: Flags, water: Flags, hydrogen: Flags, occupancy: Floats,
-    altloc: Ints, bond_first: Ints, bond_partner: Ints, offsets: Longs, rows: Ints, dots: Floats, first: Longs, sphere: Longs,
-    sources: Ints,
-) -> tuple[Ints, Floats]:  # fmt: skip
-    """Return pairs (source, target) and their worst overlap; infinite negative for a hydrogen bond."""
-    capacity = 16 * len(sources) + 64
+    altloc: Ints, bond_first: Ints, bond_partner: Ints, offsets: Longs, rows: Ints, sources: Ints, place: Longs, excused: bool,
+) -> tuple[Ints, Floats, Floats]:  # fmt: skip
+    """Return pairs, their overlap with even odds and their chance; `place` is where an atom is in `sources`, or -1."""
+    capacity = MAX_CLASHES * len(sources) + 64
     found = np.empty((capacity, 2), dtype=np.int32)
-    overlap = np.empty(capacity)
-    total = 0
-    near = np.empty(MAX_NEIGHBOURS, dtype=np.int32)
-    close = np.empty(MAX_NEIGHBOURS, dtype=np.int32)
-    worst = np.empty(MAX_NEIGHBOURS)
+    overlap, chance = np.empty(capacity), np.empty(capacity)
+    near, close = np.empty((2, MAX_NEIGHBOURS), dtype=np.int32), np.empty((2, MAX_NEIGHBOURS), dtype=np.int32)
+    n_near, n_close = np.zeros(2, dtype=np.int64), np.zeros(2, dtype=np.int64)
+    cover, count = np.empty((2, 2 * MAX_NEIGHBOURS, 6)), np.zeros(2, dtype=np.int32)
+    radii, seen, pair, total = np.empty(2), np.zeros(2, dtype=np.int32), np.empty(2, dtype=np.int32), 0
     for s in range(len(sources)):
-        source = sources[s]
-        n_close = close_by_bonds(source, bond_first, bond_partner, hydrogen, altloc, close)
-        n_near = contacts_of(source, rows[offsets[s] : offsets[s + 1]], close, n_close, altloc, near)
-        if not _any_deep(source, near, n_near, positions, radius):
-            continue
-        for k in range(n_near):
-            worst[k] = 0.0
-        for d in range(first[sphere[source]], first[sphere[source] + 1]):
-            x = positions[source, 0] + dots[d, 0]
-            y = positions[source, 1] + dots[d, 1]
-            z = positions[source, 2] + dots[d, 2]
-            k, gap = deepest(x, y, z, near, n_near, positions, radius)
-            if k < 0 or gap > 0.0 or buried(x, y, z, close, n_close, positions, radius):
+        pair[0], seen[0], radii[0] = sources[s], 1, radius[sources[s]]
+        here = sources[s]
+        n_close[0] = close_by_bonds(here, bond_first, bond_partner, hydrogen, altloc, close[0])
+        n_near[0] = contacts_of(here, rows[offsets[s] : offsets[s + 1]], close[0], n_close[0], altloc, near[0])
+        for k in range(n_near[0]):
+            other = near[0, k]
+            if place[other] >= 0 and other < here:
                 continue
-            target = near[k]
-            if (donor[source] and acceptor[target]) or (acceptor[source] and donor[target]):
-                if gap >= -HYDROGEN_BOND_OVERLAP:
-                    worst[k] = -np.inf
-                else:
-                    worst[k] = max(worst[k], -gap - HYDROGEN_BOND_OVERLAP)
-            elif water[target] and acceptor[source]:
-                # a water turns a hydrogen to the acceptor
-                if gap < -HYDROGEN_BOND_OVERLAP:
-                    worst[k] = max(worst[k], -gap)
-            elif (altloc[source] != 0 and altloc[target] != 0) or occupancy[source] + occupancy[target] > 1.0:
-                worst[k] = max(worst[k], -gap)
-        for k in range(n_near):
-            if worst[k] >= CLASH_OVERLAP or worst[k] == -np.inf:
-                if total == capacity:
-                    break
-                found[total, 0], found[total, 1] = min(source, near[k]), max(source, near[k])
-                overlap[total] = worst[k]
+            least, allowance = _role(here, other, donor, acceptor, water, occupancy, altloc)
+            square = 0.0
+            for a in range(3):
+                square += (positions[other, a] - positions[here, a]) ** 2
+            distance = np.sqrt(square)
+            pair[1], seen[1], radii[1] = other, place[other] >= 0, radius[other]
+            if distance > radii[0] + radii[1] - least or total == capacity:
+                continue
+            if seen[1]:
+                around = rows[offsets[place[other]] : offsets[place[other] + 1]]
+                n_close[1] = close_by_bonds(other, bond_first, bond_partner, hydrogen, altloc, close[1])
+                if here in close[1, : n_close[1]]:
+                    continue
+                n_near[1] = contacts_of(other, around, close[1], n_close[1], altloc, near[1])
+            for side in range(2):
+                if seen[side]:
+                    count[side] = covers(
+                        pair[side], pair[1 - side], near[side], n_near[side], close[side], n_close[side],
+                        positions, radius, cover[side],
+                    )  # fmt: skip
+            odds, depth = depth_of_contact(distance, radii, seen, cover, count, least, np.inf)
+            if excused and allowance > 0.0 and odds > 0.0:
+                odds *= 1.0 - depth_of_contact(distance, radii, seen, cover, count, 0.0, allowance)[0]
+            if odds > 0.0:
+                found[total, 0], found[total, 1] = min(here, other), max(here, other)
+                overlap[total], chance[total] = depth - allowance, odds
                 total += 1
-    return found[:total], overlap[:total]
+    return found[:total], overlap[:total], chance[:total]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _any_deep(source: int, near: Ints, n_near: int, positions: Floats, radius: Floats) -> bool:
-    """Return whether any sphere of `near` overlaps that of `source` enough for a clash."""
-    for k in range(n_near):
-        j = near[k]
-        limit = radius[source] + radius[j] - CLASH_OVERLAP
-        square = 0.0
-        for a in range(3):
-            square += (positions[j, a] - positions[source, a]) ** 2
-        if limit > 0.0 and square <= limit * limit:
-            return True
-    return False
-
-
-def _merged(found: NDArray[np.int32], overlap: NDArray[np.float64]) -> Clashes:
-    """Merge both directions of a pair; hydrogen bonds cancel clashes."""
-    if not len(found):
-        return Clashes(np.empty((0, 2), dtype=np.int32), np.empty(0))
-    pairs, inverse = np.unique(found, axis=0, return_inverse=True)
-    inverse = inverse.ravel()
-    worst = np.full(len(pairs), -np.inf)
-    np.maximum.at(worst, inverse, overlap)
-    saved = np.zeros(len(pairs), dtype=bool)
-    saved[inverse[np.isneginf(overlap)]] = True
-    keep = ~saved & (worst >= CLASH_OVERLAP)
-    pairs, worst = pairs[keep], worst[keep]
-    order = np.lexsort((pairs[:, 1], pairs[:, 0], -worst))
-    return Clashes(pairs[order].astype(np.int32), worst[order])
+def _role(
+    source: int, target: int, donor: Flags, acceptor: Flags, water: Flags, occupancy: Floats, altloc: Ints
+) -> tuple[float, float]:
+    """Return from which overlap (Å) two atoms clash, and what is allowed to a hydrogen bond."""
+    if (donor[source] and acceptor[target]) or (acceptor[source] and donor[target]):
+        return HYDROGEN_BOND_OVERLAP + CLASH_OVERLAP, HYDROGEN_BOND_OVERLAP
+    if water[target] and acceptor[source]:
+        # a water turns a hydrogen to the acceptor
+        return HYDROGEN_BOND_OVERLAP, 0.0
+    if (altloc[source] != 0 and altloc[target] != 0) or occupancy[source] + occupancy[target] > 1.0:
+        return CLASH_OVERLAP, 0.0
+    return np.inf, 0.0

@@ -96,6 +96,18 @@ def test_result_does_not_depend_on_the_run(builder, library: gemmi.MonLib) -> No
     assert np.array_equal(first.structure.positions, second.structure.positions)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_hydrogens_turn_with_the_model(builder, library: gemmi.MonLib, seed: int) -> None:
+    """A crowded helix in another orientation: the same hydrogens, to rounding."""
+    builder.peptide(["SER", "LYS", "TYR", "THR", "SER", "CYS", "LYS", "THR", "TYR", "SER", "THR", "SER"])
+    bare = builder.finish()
+    rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
+    rotation *= np.sign(np.linalg.det(rotation))
+    here = hydrogenate(bare, library).structure.positions
+    there = hydrogenate(bare.moved(bare.positions @ rotation.T + 20.0), library).structure.positions
+    assert (there - 20.0) @ rotation == pytest.approx(here, abs=1e-6)
+
+
 def test_nothing_to_turn(builder, library: gemmi.MonLib) -> None:
     builder.peptide(["ALA"], first=5)
     model = hydrogenate(builder.finish(), library, optimise=False)
