@@ -197,6 +197,13 @@ def test_harm(change: dict[str, float | None], expected: list[str]) -> None:
     assert harm(GOOD, replace(GOOD, **change)) == expected
 
 
+def test_part_of_a_clash_is_no_harm_where_there_are_few() -> None:
+    few = replace(GOOD, clashscore=0.5)
+    assert harm(few, replace(few, clashscore=0.58)) == []
+    assert harm(few, replace(few, clashscore=0.62)) == ["clashscore"]
+    assert harm(GOOD, replace(GOOD, clashscore=5.05)) == ["clashscore"]
+
+
 def test_bad_bonds_may_stay_as_bad_as_they_were() -> None:
     assert harm(replace(GOOD, bonds_rmsd=0.05), replace(GOOD, bonds_rmsd=0.04)) == []
 
