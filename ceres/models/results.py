@@ -56,6 +56,7 @@ class ArtifactKind(models.TextChoices):
     TABLE_ONE = "table_one"
     RESIDUES = "residues"
     BOXED_MAP = "boxed_map"
+    CHANGES = "changes"
     CURVES = "curves"
     LOG_JSON = "log_json"
     LOG_TEXT = "log_text"
@@ -117,6 +118,7 @@ class Result(Published):
     settings = models.JSONField(default=dict)
     versions = models.JSONField(default=dict)
     timings = models.JSONField(default=dict, help_text="seconds")
+    refinement = models.JSONField(default=dict, help_text="cycles, the choice among them, and the first changes")
     published_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -25,6 +25,7 @@ FILES: dict[ArtifactKind, str] = {
     ArtifactKind.TABLE_ONE: "table_one.json",
     ArtifactKind.RESIDUES: "residues.parquet",
     ArtifactKind.BOXED_MAP: "boxed_map.ccp4.gz",
+    ArtifactKind.CHANGES: "changes.json",
     ArtifactKind.CURVES: "curves.json",
     ArtifactKind.LOG_JSON: "log.jsonl",
     ArtifactKind.LOG_TEXT: "log.txt",
@@ -123,6 +124,7 @@ def record_result(job: Job, table: Mapping[str, Any], manifest: list[dict[str, A
         settings=table.get("settings", {}),
         versions=table.get("versions", {}),
         timings=table.get("timings_s", {}),
+        refinement=table.get("refinement", {}),
         **columns,
     )
     prefix = storage_prefix(job)

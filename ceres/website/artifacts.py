@@ -24,6 +24,7 @@ DESCRIPTIONS: dict[str, str] = {
     ArtifactKind.BOXED_MAP: "Map around the model, CCP4",
     ArtifactKind.TABLE_ONE: "Table 1, inputs, settings and timings, JSON",
     ArtifactKind.RESIDUES: "Metrics of every residue, Parquet",
+    ArtifactKind.CHANGES: "Every change by residue, JSON",
     ArtifactKind.CURVES: "Curves, JSON",
     ArtifactKind.LOG_TEXT: "Log for people",
     ArtifactKind.LOG_JSON: "Log for programs, one JSON object a line",

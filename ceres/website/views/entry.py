@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 from ceres.models import Artifact, ArtifactKind, Entry, Job
 from ceres.website import queries, table_one
 from ceres.website.artifacts import YEAR, downloads, file_url, send
+from ceres.website.cycles import story_of
 from ceres.website.glossary import VERDICTS, meaning_of
 from ceres.website.presentation import facts_of, notices_of, provenance_of
 from ceres.website.residues import ResidueTable
@@ -67,6 +68,7 @@ def _shown(request: HttpRequest, page: EntryPage) -> HttpResponse:
         "verdict_meaning": VERDICTS[page.result.verdict],
         "downloads": downloads(page),
         "viewer": _viewer(page),
+        "story": story_of(page.result),
         "provenance": provenance_of(page),
         **_residue_context(page),
     }

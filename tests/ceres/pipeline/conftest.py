@@ -19,7 +19,7 @@ from ceres.pipeline.outcome import Outcome, Work
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ENGINE_FILES = ("refined.cif.gz", "residues.parquet", "boxed_map.ccp4.gz", "curves.json", "log.jsonl", "log.txt")
+ENGINE_FILES = ("refined.cif.gz", "residues.parquet", "boxed_map.ccp4.gz", "changes.json", "curves.json", "log.jsonl", "log.txt")
 
 
 @pytest.fixture

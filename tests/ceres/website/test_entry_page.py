@@ -11,6 +11,7 @@ import pytest
 from django.urls import reverse
 
 from ceres.models import Result
+from ceres.website.cycles import story_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +82,54 @@ def test_findings_composition_files_and_provenance_are_there(client: Client, fac
     for artifact in result.artifacts.all():
         assert artifact.file_name in text
         assert artifact.sha256 in text
+
+
+def test_the_cycles_and_what_they_changed(client: Client, factory: ModuleType, page_is_sound: Callable[..., None]) -> None:
+    factory.make_result(factory.make_entry(), files=True)
+    response = client.get("/entry/6udk_20740/")
+    page_is_sound(response)
+    text = text_of(response)
+    assert "Cycle 2 is kept: it fits best, and none of the 3 cycles did harm; CC_mask 0.612 → 0.748." in text
+    assert "Deposited 0.612 0.0124 1.66 21.30 91.2 1.25 8.60" in text
+    assert "Cycle 2 kept 0.670 0.0051 0.82 7.00 97.4 0.00 0.40 11.9 3 2.5" in text
+    assert "Cycle 3 0.680 0.0051 0.82 6.00 97.4 0.00 0.40 11.9 2, 1 undone 3.8" in text
+    assert "Refined, with new B factors 0.748 0.0051 0.82 5.10 97.4 0.00 0.40" in text
+    assert "14 side chains changed rotamer A/1 LYS mttt→ptmt A/2 LYS" in text
+    assert "A/12 LYS mttt→ptmt and 2 more in changes.json" in text
+    assert "1 peptide was flipped B/7A GLY" in text
+    assert "1 residue fits worse B/9 ALA Q 0.55→0.41" in text
+    assert "moved by more than" not in text
+    assert 'aria-label="CC mask: 0.612 deposited, 0.748 refined, over 3 cycles"' in response.content.decode()
+
+
+def test_a_figure_runs_from_the_deposited_to_the_refined_value(factory: ModuleType) -> None:
+    story = story_of(factory.make_result(factory.make_entry()))
+    assert story is not None
+    names = [figure.label for figure in story.figures]
+    assert names == ["CC mask", "Clashscore", "Ramachandran favoured", "Rotamer outliers"]
+    fit, clashes = story.figures[:2]
+    assert [mark.kind for mark in fit.marks] == ["deposited", "cycle", "cycle", "cycle", "refined"]
+    assert [mark.x for mark in fit.marks] == sorted(mark.x for mark in fit.marks)
+    assert [mark.y for mark in fit.marks] == sorted((mark.y for mark in fit.marks), reverse=True)  # up is more
+    assert [mark.y for mark in clashes.marks] == sorted(mark.y for mark in clashes.marks)
+    assert fit.last.x == fit.right
+
+
+def test_a_result_without_cycles_has_no_such_section(
+    client: Client, factory: ModuleType, page_is_sound: Callable[..., None]
+) -> None:
+    factory.make_result(factory.make_entry(), refinement={})
+    response = client.get("/entry/6udk_20740/")
+    page_is_sound(response)
+    assert "How it was refined" not in response.content.decode()
+
+
+def test_a_metric_without_values_has_no_figure(factory: ModuleType) -> None:
+    record = {**factory.REFINEMENT, "start": {**factory.REFINEMENT["start"], "rotamer_outliers": None}}
+    story = story_of(factory.make_result(factory.make_entry(), refinement=record))
+    assert story is not None
+    assert len(story.figures) == 3
+    assert story.steps[0].values[-1] == "–"
 
 
 def test_a_title_cannot_bring_markup(client: Client, factory: ModuleType) -> None:

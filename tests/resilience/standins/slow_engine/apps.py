@@ -8,7 +8,16 @@ from pathlib import Path
 
 from django.apps import AppConfig
 
-NAMES = ("refined.cif.gz", "residues.parquet", "boxed_map.ccp4.gz", "curves.json", "log.jsonl", "log.txt", "model_initial.cif.gz")
+NAMES = (
+    "refined.cif.gz",
+    "residues.parquet",
+    "boxed_map.ccp4.gz",
+    "changes.json",
+    "curves.json",
+    "log.jsonl",
+    "log.txt",
+    "model_initial.cif.gz",
+)
 
 
 class SlowEngineConfig(AppConfig):
