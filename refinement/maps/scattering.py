@@ -18,6 +18,7 @@ from scipy import fft
 
 from refinement.maps.chords import chord
 from refinement.maps.fourier import cut, on_grid
+from refinement.maps.separable import TAIL, is_orthogonal, meets, squared_radius, sum_separable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,12 +32,10 @@ MIN_RATE = 1.25
 """Coarsest grid for summing atoms, as Nyquist frequency over 1/d_min; beyond it the blur costs too many digits."""
 FINE_RATE = 1.5
 """The same for a grid that is made for the purpose."""
-TAIL = 3e-5
-"""Atoms are summed out to where they have fallen to this fraction of their height."""
 B_RANGE = (-100.0, 2000.0)
 """B factors beyond these (Å²) are taken as these: such an atom is invisible anyway, but would be summed over the whole box."""
 TABLE = 320
-"""Steps in r² of an atom's table."""
+"""Steps in r² of an atom's table, where the axes of the grid aren't orthogonal."""
 
 
 @cache
@@ -148,9 +147,29 @@ def sum_atoms(
 ) -> None:
     """Add Σ_k height[n, k] exp(−fall[n, k] r²) of every atom n to a periodic box.
 
-    The sum of Gaussians is tabulated in r² for each atom (by recurrence) and read with linear interpolation. Only
-    the planes first ≤ x < end of the box are filled, so that threads can share the work: every voxel adds its
+    Only the planes first ≤ x < end of the box are filled, so that threads can share the work: every voxel adds its
     atoms in their order, whoever fills it.
+    """
+    if is_orthogonal(step):
+        sum_separable(total, grid, height, fall, step, first, end)
+    else:
+        _sum_oblique(total, grid, height, fall, step, reach, first, end)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sum_oblique(
+    total: NDArray[np.float32],
+    grid: NDArray[np.float64],
+    height: NDArray[np.float64],
+    fall: NDArray[np.float64],
+    step: NDArray[np.float64],
+    reach: NDArray[np.float64],
+    first: int,
+    end: int,
+) -> None:
+    """Do the same on axes that aren't orthogonal.
+
+    The sum of Gaussians is tabulated in r² for each atom (by recurrence) and read with linear interpolation.
     """
     nx, ny, nz = total.shape
     table = np.empty(TABLE + 2)
@@ -159,7 +178,7 @@ def sum_atoms(
         if not (abs(u) < 1e8 and abs(v) < 1e8 and abs(w) < 1e8):
             continue
         widest = math.sqrt(-math.log(TAIL) / fall[n].min()) * reach[0]
-        if not _meets(math.ceil(u - widest), math.floor(u + widest), first, end, nx):
+        if not meets(math.ceil(u - widest), math.floor(u + widest), first, end, nx):
             continue
         spacing = tabulate(height[n], fall[n], table)
         far2 = spacing * TABLE
@@ -189,36 +208,9 @@ def sum_atoms(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _meets(low: int, high: int, first: int, end: int, period: int) -> bool:
-    """Return whether any of the planes low … high of a periodic box is one of first … end − 1."""
-    if high - low + 1 >= period:
-        return True
-    low, high = low % period, high % period
-    if low <= high:
-        return low < end and high >= first
-    return low < end or high >= first
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def tabulate(height: NDArray[np.float64], fall: NDArray[np.float64], table: NDArray[np.float64]) -> float:
     """Fill `table` with the atom's profile out to where it ends; return the step in r² (Å²)."""
-    top = 0.0
-    slowest = fall[0]
-    for k in range(len(height)):
-        top += abs(height[k])
-        slowest = min(slowest, fall[k])
-    # the slowest Gaussian bounds the reach; the sum of all reaches the same fraction sooner
-    widest = -math.log(TAIL) / slowest
-    shrink = 1.0
-    while shrink > 0.3:
-        r2 = widest * (shrink - 0.05)
-        value = 0.0
-        for k in range(len(height)):
-            value += abs(height[k]) * math.exp(-fall[k] * r2)
-        if value > TAIL * top:
-            break
-        shrink -= 0.05
-    spacing = widest * shrink / TABLE
+    spacing = squared_radius(height, fall) / TABLE
     table[:] = 0.0
     for k in range(len(height)):
         value = height[k]

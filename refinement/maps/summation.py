@@ -17,6 +17,7 @@ from scipy import fft
 from refinement.maps.chords import chord
 from refinement.maps.fourier import cut, on_grid
 from refinement.maps.scattering import TABLE, blur_for, grid_for, scattering_factors, sum_atoms, tabulate
+from refinement.maps.separable import gather_separable, is_orthogonal
 from refinement.threads import in_parts
 
 if TYPE_CHECKING:
@@ -133,7 +134,10 @@ class SummationGrid:
 
         def part(first: int, end: int) -> None:
             height, fall = (each[first:end] for each in gaussians)
-            _gather(back, grid[first:end], height, fall, step, reach, by_b, out[first:end])
+            if is_orthogonal(step):
+                gather_separable(back, grid[first:end], height, fall, step, by_b, out[first:end])
+            else:
+                _gather_oblique(back, grid[first:end], height, fall, step, reach, by_b, out[first:end])
 
         in_parts(self.threads, len(positions), part)
         return out
@@ -152,7 +156,7 @@ class SummationGrid:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _gather(field, grid, height, fall, step, reach, by_b, out):  # type: ignore[no-untyped-def]
+def _gather_oblique(field, grid, height, fall, step, reach, by_b, out):  # type: ignore[no-untyped-def]
     """Set out[n] to the sum over grid points of field · dρ_n/dB, or of field · ρ_n where `by_b` is false.
 
     With h ∝ β^-1.5 and f = 4π²/β, the derivative by β of h exp(-f r²) is (f r² - 1.5)/β times it.
