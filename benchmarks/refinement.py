@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""Refine model-map pairs with Ceres and with servalcat in one run and compare wall time, fit and geometry.
+"""Refine model-map pairs with Ceres and with other programs, and judge all models by the same metrics.
 
-    benchmarks/refinement.py PAIRS [NAME ...] [--servalcat PROGRAM --monomers DIR] [--cycles 10] [--repeat 1] [--markdown FILE]
+    benchmarks/refinement.py PAIRS [NAME ...] [--servalcat PROGRAM --monomers DIR] [--open 'PYTHON SCRIPT']
+                             [--judge 'PYTHON SCRIPT'] [--folder DIR] [--markdown FILE] [--arguments WORDS]
 
-PAIRS is a folder with one folder per pair: model.cif or model.pdb, map.map.gz and meta.json (``resolution``).
-Both programs start from the same files: the map with its corner at the origin, the model moved with it and
-without hydrogens. Both get two processors; every Ceres run is warm (compiled kernels are on disk). Both results
-are measured by `ceres validate`.
+PAIRS is a folder with one folder per pair: model.cif or model.pdb, map.map.gz, meta.json (``resolution``) and perhaps
+published_refined.pdb. All programs start from the same files: the map with its corner at the origin, the model moved
+with it and without hydrogens. All models are judged without hydrogens, each gets the judge's own. The other program
+is called with MODEL MAP RESOLUTION OUTPUT, the judge with MODEL MAP RESOLUTION -o FILE; without one,
+`ceres validate` judges. What lies in the folder from an earlier run is not done again.
+
+The table says where ours misses a bar (bars.py); the exit status is 1 then.
 """
 
 from __future__ import annotations
@@ -14,49 +18,71 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # This file has the name of the package that it measures, and Python looks in the folder of a script first.
 sys.path = [folder for folder in sys.path if Path(folder).resolve() != Path(__file__).resolve().parent]
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-import gemmi
-import numpy as np
+from benchmarks.beside.bars import DEPOSITED, OPEN, OURS, PUBLISHED, SERVALCAT, Row, mean_emringer, missed
+from benchmarks.beside.programs import (
+    Pair,
+    ProgramError,
+    Usage,
+    canonical,
+    judge,
+    run_ceres,
+    run_open,
+    run_servalcat,
+    without_hydrogens,
+)
 
-from refinement.maps.density import Density, read_map, write_map
-from refinement.structure import read_structure
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
-COLUMNS = ("cc_mask", "q_score", "bonds_rmsd", "angles_rmsd", "clashscore", "rama_favored", "rama_outliers", "rotamer_outliers")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table."""
-
-    pair: str
-    what: str
-    metrics: dict[str, float | None]
-    seconds: float | None
+COLUMNS: dict[str, tuple[str, int]] = {
+    "cc_mask": ("CC_mask", 3),
+    "q_score": ("Q", 3),
+    "emringer": ("EMRinger", 2),
+    "d_fsc_model_05_masked": ("d FSC 0.5 Å", 2),
+    "clashscore": ("clash", 2),
+    "rama_favored": ("fav %", 1),
+    "rama_outliers": ("out %", 2),
+    "rotamer_outliers": ("rota %", 2),
+    "cbeta_deviations": ("Cβ", 0),
+    "rama_z": ("Rama-Z", 2),
+    "molprobity_score": ("MolProbity", 2),
+    "bonds_rmsd": ("bonds Å", 4),
+    "angles_rmsd": ("angles °", 2),
+}
+USED = ("wall s", "CPU s", "MB")
+MARK = "✗"
+"""Stands beside a value of ours that misses a bar."""
 
 
 def main() -> int:
     """Run the comparison and print it."""
     options = _options()
     rows: list[Row] = []
+    resolutions: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for folder in sorted(options.pairs.iterdir()):
-            if not (folder / "meta.json").is_file() or (options.names and folder.name not in options.names):
-                continue
-            rows += _compare(folder, Path(scratch) / folder.name, options)
-            _print(rows[-3:] if len(rows) >= 3 else rows)
+        folder = options.folder or Path(scratch)
+        for source in sorted(options.pairs.iterdir()):
+            if (source / "meta.json").is_file() and (not options.names or source.name in options.names):
+                pair = canonical(source, folder.resolve() / source.name)
+                resolutions[pair.name] = pair.resolution
+                rows += _compared(pair, options)
+    text = report(rows, resolutions)
+    sys.stdout.write(text)
     if options.markdown:
-        options.markdown.write_text(_markdown(rows), encoding="utf-8")
-    return 0
+        options.markdown.write_text(text, encoding="utf-8")
+    return int(any(_misses(rows, name, resolution) for name, resolution in resolutions.items()))
 
 
 def _options() -> argparse.Namespace:
@@ -66,87 +92,83 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--servalcat", default=shutil.which("servalcat"), help="program to compare with")
     parser.add_argument("--monomers", type=Path, default=os.environ.get("CLIBD_MON"), help="monomer library for servalcat")
     parser.add_argument("--cycles", type=int, default=10, help="cycles of servalcat")
-    parser.add_argument("--repeat", type=int, default=1, help="runs of each; the shortest counts")
-    parser.add_argument("--markdown", type=Path, help="also write the table there")
+    parser.add_argument("--open", type=shlex.split, default=[], metavar="COMMAND", help="another program to compare with")
+    parser.add_argument("--judge", type=shlex.split, default=[], metavar="COMMAND", help="program that measures all models")
+    parser.add_argument("--threads", type=int, default=2, help="threads of Ceres; the others have one")
+    parser.add_argument("--arguments", type=shlex.split, default=[], help="more arguments for ceres refine")
+    parser.add_argument("--folder", type=Path, help="keep all files there, and don't do again what is there already")
+    parser.add_argument("--markdown", type=Path, help="also write the report there")
     return parser.parse_args()
 
 
-def _compare(folder: Path, scratch: Path, options: argparse.Namespace) -> list[Row]:
-    resolution = float(json.loads((folder / "meta.json").read_text())["resolution"])
-    model, density = _canonical(folder, scratch)
-    ceres = [sys.executable, "-m", "ceres.cli"]
-    seconds = []
-    for number in range(options.repeat):
-        out = scratch / f"ceres{number}"
-        seconds.append(
-            _timed([*ceres, "refine", str(model), str(density), "-d", str(resolution), "-o", str(out), "--json"], scratch)
-        )
-    table = json.loads((scratch / "ceres0" / "table_one.json").read_text())
-    rows = [Row(folder.name, "deposited", table["initial"], None), Row(folder.name, "Ceres", table["refined"], min(seconds))]
+def _compared(pair: Pair, options: argparse.Namespace) -> list[Row]:
+    """Return the models of a pair with their metrics."""
+    makers: dict[str, Callable[[Path], tuple[Path, Usage | None]]] = {DEPOSITED: lambda _folder: (pair.model, None)}
+    if pair.published is not None:
+        published = pair.published
+        makers[PUBLISHED] = lambda _folder: (published, None)
     if options.servalcat:
-        command = [options.servalcat, "refine_spa_norefmac", "--map", str(density), "--model", str(model)]
-        command += ["-d", str(resolution), "--ncycle", str(options.cycles), "-o", "servalcat"]
-        monomers = {"CLIBD_MON": str(Path(options.monomers).resolve())} if options.monomers else {}
-        seconds = [_timed(command, scratch, **monomers) for _ in range(options.repeat)]
-        refined = _without_hydrogens(scratch / "servalcat.mmcif")
-        checked = scratch / "checked"
-        _timed([*ceres, "validate", str(refined), str(density), "-d", str(resolution), "-o", str(checked), "--json"], scratch)
-        metrics = json.loads((checked / "table_one.json").read_text())["initial"]
-        rows.append(Row(folder.name, f"servalcat, {options.cycles} cycles", metrics, min(seconds)))
+        makers[SERVALCAT] = lambda folder: run_servalcat(pair, folder, options.servalcat, options.monomers, options.cycles)
+    if options.open:
+        makers[OPEN] = lambda folder: run_open(pair, folder, options.open)
+    makers[OURS] = lambda folder: run_ceres(pair, folder, options.threads, options.arguments)
+    rows = []
+    for maker, make in makers.items():
+        rows.append(_made(pair, maker, make, options.judge))
+        sys.stderr.write("  ".join(f"{cell:>10}" for cell in _cells(rows[-1], {})) + "\n")
     return rows
 
 
-def _canonical(folder: Path, scratch: Path) -> tuple[Path, Path]:
-    """Write the pair with the corner of the map at the origin, the model without hydrogens."""
-    scratch.mkdir()
-    source = next(path for path in (folder / "model.cif", folder / "model.pdb") if path.is_file())
-    structure = read_structure(source)
-    if structure.is_hydrogen.any():
-        structure = structure.without(structure.is_hydrogen)
-    density = read_map(folder / "map.map.gz")
-    model = structure.moved(structure.positions - density.corner).to_gemmi()
-    model.cell, model.spacegroup_hm = density.cell, "P 1"
-    model.assign_serial_numbers()
-    model.make_mmcif_document().write_file(str(scratch / "model.cif"))
-    write_map(scratch / "map.mrc", Density(density.values, density.cell, np.zeros(3)))
-    return scratch / "model.cif", scratch / "map.mrc"
+def _made(pair: Pair, maker: str, make: Callable[[Path], tuple[Path, Usage | None]], judging: Sequence[str]) -> Row:
+    """Make a model and judge it; a program that fails has a row that says so."""
+    folder = pair.folder / maker.replace(" ", "_")
+    done = folder / "row.json"
+    if done.is_file():
+        return Row(**json.loads(done.read_text()))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        model, usage = make(folder)
+        metrics = judge(without_hydrogens(model) if usage else model, pair, folder, judging)
+    except (ProgramError, OSError) as fault:
+        return Row(pair.name, maker, fault=str(fault))
+    row = Row(pair.name, maker, {key: metrics.get(key) for key in COLUMNS}, **(asdict(usage) if usage else {}))
+    done.write_text(json.dumps(asdict(row)))
+    return row
 
 
-def _without_hydrogens(path: Path) -> Path:
-    structure = gemmi.read_structure(str(path))
-    structure.remove_hydrogens()
-    bare = path.with_suffix(".bare.cif")
-    structure.make_mmcif_document().write_file(str(bare))
-    return bare
-
-
-def _timed(command: list[str], folder: Path, **variables: str) -> float:
-    environment = {**os.environ, **variables, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    started = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        message = f"{' '.join(command)} failed with status {done.returncode}:\n{done.stderr[-2000:]}"
-        raise RuntimeError(message)
-    return time.perf_counter() - started
-
-
-def _cells(row: Row) -> list[str]:
-    digits = {"bonds_rmsd": 4, "cc_mask": 3, "q_score": 3}
-    values = [row.metrics.get(key) for key in COLUMNS]
-    shown = ["–" if value is None else f"{value:.{digits.get(key, 2)}f}" for key, value in zip(COLUMNS, values, strict=True)]
-    return [row.pair, row.what, *shown, "" if row.seconds is None else f"{row.seconds:.1f}"]
-
-
-def _print(rows: list[Row]) -> None:
+def report(rows: Sequence[Row], resolutions: dict[str, float]) -> str:
+    """Return the table in Markdown, and what ours misses in words."""
+    head = ["pair", "model", *(title for title, _ in COLUMNS.values()), *USED]
+    lines = [head, ["---"] * len(head)]
+    sentences = []
     for row in rows:
-        sys.stdout.write("  ".join(f"{cell:>12}" for cell in _cells(row)) + "\n")
-    sys.stdout.flush()
+        misses = _misses(rows, row.pair, resolutions[row.pair]) if row.maker == OURS else {}
+        lines.append(_cells(row, misses))
+        sentences += [f"* {row.pair}, {COLUMNS[key][0]}: {'; '.join(texts)}." for key, texts in misses.items()]
+        if row.fault:
+            sentences.append(f"* {row.pair}, {row.maker}: {row.fault.splitlines()[0]}")
+    scores = mean_emringer(rows)
+    if scores is not None:
+        words = "not below" if scores[1] >= scores[0] else "BELOW"
+        sentences.append(f"* EMRinger on average over the pairs: {scores[1]:.2f}, {words} the deposited {scores[0]:.2f}.")
+    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return f"{table}\n\n{MARK} misses a bar:\n\n" + "\n".join(sentences) + "\n"
 
 
-def _markdown(rows: list[Row]) -> str:
-    head = ["pair", "model", *COLUMNS, "wall s"]
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *map(_cells, rows))]
-    return "\n".join(lines) + "\n"
+def _misses(rows: Sequence[Row], pair: str, resolution: float) -> dict[str, list[str]]:
+    return missed([row for row in rows if row.pair == pair], resolution)
+
+
+def _cells(row: Row, misses: dict[str, list[str]]) -> list[str]:
+    shown = []
+    for key, (_, digits) in COLUMNS.items():
+        value = row.metrics.get(key)
+        text = "–" if value is None else f"{value:.{digits}f}"
+        shown.append(f"{text} {MARK}" if key in misses else text)
+    used = ["" if value is None else f"{value:.{digits}f}" for value, digits in ((row.wall, 1), (row.cpu, 1), (row.memory, 0))]
+    name = f"**{row.maker}**" if row.maker == OURS else row.maker
+    return [row.pair, f"{name} (failed)" if row.fault else name, *shown, *used]
 
 
 if __name__ == "__main__":
