@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from refinement.moves.adp import fit_b
 from refinement.moves.occupancy import fit_occupancies
 from refinement.score import fit_harm, harm
-from refinement.words import verdict
+from refinement.words import last_verdict, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from refinement.moves.adp import AdpFit
     from refinement.output import RunLog
     from refinement.states import Problem, State
     from refinement.structure import Structure
@@ -22,24 +23,17 @@ def choose(
     initial: State, states: list[State], problem: Problem, log: RunLog, progress: Callable[[str, float], None]
 ) -> tuple[Structure, dict[str, Any]]:
     """Fit B factors of the best harmless state and keep it if it fits no worse; otherwise the next, at last the deposited one."""
-    settings = problem.settings
+    cc_initial = cc_in_box(initial.structure, problem) if initial.cc_mask is None else initial.cc_mask
+    if not problem.settings.harmless:
+        return _last(initial, states[-1], cc_initial, problem, log, progress)
     candidates = [state for state in states if not harm(initial.geometry, state.geometry)]
     # the last cycles fit best; earlier ones come only if those can't be kept
     candidates.sort(key=lambda state: -state.density_mean)
     refused = {state.label: harm(initial.geometry, state.geometry) for state in states if state not in candidates}
     worse_fit: list[str] = []
-    cc_initial = cc_in_box(initial.structure, problem) if initial.cc_mask is None else initial.cc_mask
     for number, state in enumerate([*candidates[:3], initial]):
         progress("B factors", 0.92 + 0.02 * number)
-        before = replace(state.structure, b_iso=initial.structure.b_iso)
-        fit = fit_b(
-            before,
-            problem.density,
-            problem.resolution,
-            evaluations=settings.adp_evaluations,
-            smoothness=settings.adp_smoothness,
-            threads=problem.threads,
-        )
+        fit = _with_b(state, initial, problem)
         if state is initial or not fit_harm(cc_initial, fit.cc_after):
             fits = {"cc_before": cc_initial, "cc_after": fit.cc_after}
             words = verdict(state.label, cycles=len(states), refused=refused, worse_fit=worse_fit, **fits)
@@ -52,8 +46,39 @@ def choose(
     raise AssertionError(message)
 
 
+def _last(
+    initial: State, state: State, cc_initial: float, problem: Problem, log: RunLog, progress: Callable[[str, float], None]
+) -> tuple[Structure, dict[str, Any]]:
+    """Fit B factors of the last state and keep it, come what may."""
+    progress("B factors", 0.92)
+    fit = _with_b(state, initial, problem)
+    harms = harm(initial.geometry, state.geometry)
+    words = last_verdict(state.label, harms=harms, cc_before=cc_initial, cc_after=fit.cc_after)
+    log.add(
+        "choice", f"{words} {fit.groups} B groups.", state=state.label, cc_before=cc_initial, cc_after=fit.cc_after, harms=harms
+    )
+    record = {"kept": state.label, "verdict": words, "refused": {}, "worse_fit": [], "b_groups": fit.groups}
+    return _with_occupancies(fit.structure, problem, log), record
+
+
+def _with_b(state: State, initial: State, problem: Problem) -> AdpFit:
+    """Fit B factors of a state, beginning with those of the input."""
+    settings = problem.settings
+    return fit_b(
+        replace(state.structure, b_iso=initial.structure.b_iso),
+        problem.density,
+        problem.resolution,
+        evaluations=settings.adp_evaluations,
+        smoothness=settings.adp_smoothness,
+        by_residue=settings.b_groups == "residues",
+        threads=problem.threads,
+    )
+
+
 def _with_occupancies(structure: Structure, problem: Problem, log: RunLog) -> Structure:
     """Fit the occupancies of alternate conformers, if there are any."""
+    if problem.settings.occupancy_evaluations == 0:
+        return structure
     fit = fit_occupancies(
         structure,
         problem.density,

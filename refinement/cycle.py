@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refinement.minimise import Minimum, minimise
+from refinement.moves.doubtful import doubtful
 from refinement.moves.flips import PeptideFlip, flip_peptides
 from refinement.moves.naming import with_standard_names
 from refinement.moves.side_chain_atoms import Rules
@@ -72,7 +73,7 @@ def run_cycle(
     model, moves = _moved(cycle, before.model, problem, weight, strengths)
     state, found = _minimised(label, model, problem, weight, strengths)
     harms = harm(initial.geometry, state.geometry)
-    if moves and set(harms) - set(harm(initial.geometry, before.geometry)):
+    if problem.settings.harmless and moves and set(harms) - set(harm(initial.geometry, before.geometry)):
         other, other_found = _minimised(label, before.model, problem, weight, strengths)
         if len(harm(initial.geometry, other.geometry)) < len(harms):
             state, found, moves = other, other_found, [move.undone() for move in moves]
@@ -133,6 +134,7 @@ def _with_side_chains(
         map_weight=weight,
         backrub=backrub,
         moved=moved,
+        only=doubtful(model.structure, problem.interpolated) if settings.side_chains == "doubtful" else None,
         threads=problem.threads,
     )
     return replace(model.moved(fit.structure.positions), searched_at=searched_at), list(fit.moves)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -50,9 +51,16 @@ class Settings(BaseModel):
     nonbonded_slack: float = Field(
         0.2, ge=0, description="Å; contacts are pushed apart to this much overlap, half of what counts as a clash."
     )
+    contacts: Literal["hydrogens", "united"] = Field(
+        "hydrogens",
+        description="Which atoms repel: all, or without hydrogens as in 2020, when contacts of hydrogens went unseen.",
+    )
     list_margin: float = Field(0.9, gt=0, description="Å; the contact list is renewed when an atom has moved half of this.")
     side_chain_cycles: int = Field(
         4, ge=0, description="Cycles that begin with a search for the best rotamers; later ones let the model settle."
+    )
+    side_chains: Literal["all", "doubtful"] = Field(
+        "all", description="Which are searched: good rotamers may be the wrong ones, so all; in 2020 outliers and poor fits."
     )
     backrub_cycles: int = Field(
         3, ge=0, description="Of these the ones that turn the backbone too where a side chain fits badly."
@@ -76,12 +84,20 @@ class Settings(BaseModel):
     flip_cycles: tuple[int, ...] = Field(
         (2, 4), description="Cycles that try to turn peptides, when side chains are in place and before the model settles."
     )
+    b_groups: Literal["resolution", "residues"] = Field(
+        "resolution", description="Atoms or groups that have a B factor each: as fine as the resolution allows, or residues."
+    )
     adp_evaluations: int = Field(10, ge=0, description="Steps of the B fit; more gain less than 0.0002 in CC.")
     adp_smoothness: float = Field(
         0.01, ge=0, description="Strength of the smoothness of B between neighbouring groups, by fits into half-maps, see docs."
     )
     occupancy_evaluations: int = Field(
-        8, ge=0, description="Steps of the fit of occupancies; groups of conformers lie apart, so they converge together."
+        8,
+        ge=0,
+        description="Steps of the fit of occupancies; groups of conformers lie apart, so they converge together; 0: none.",
+    )
+    harmless: bool = Field(
+        True, description="Keep only a state that does no harm, and strengthen what failed; else the last one, come what may."
     )
     cross_validation_shake: float = Field(
         0.3, ge=0, description="Å rms; moves atoms before they are refined into one half-map, so that they forget the other one."
@@ -108,6 +124,25 @@ class Settings(BaseModel):
 
 PROTOCOLS: dict[str, Settings] = {
     "default": Settings(),
+    "ceres2020": Settings(
+        protocol="ceres2020",
+        cycles=10,
+        iterations=100,
+        bond_rmsd_target=0.01,
+        ramachandran_fine=1.0,
+        outlier_boost=1.0,
+        rotamer_sigma=5.0,
+        contacts="united",
+        side_chain_cycles=10,
+        side_chains="doubtful",
+        backrub_cycles=0,
+        flip_cycles=(),
+        b_groups="residues",
+        occupancy_evaluations=0,
+        harmless=False,
+        place_below=-1.0,
+        dock_below=-1.0,
+    ),
     "quick": Settings(protocol="quick", cycles=4, adp_evaluations=6),
 }
 """Protocols by name."""

@@ -13,6 +13,7 @@ from refinement.restraints.nonbonded import make_nonbonded
 from refinement.restraints.ramachandran import ramachandran_restraints
 from refinement.restraints.riding import place
 from refinement.restraints.rotamers import rotamer_restraints, rotamer_targets
+from refinement.restraints.united_contacts import united_contacts
 from refinement.score import Geometry, measure_geometry
 from refinement.target import Target, covalent_terms
 from refinement.validation.ramachandran import FAVORED, ramachandran
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from refinement.restraints.topology import Topology
     from refinement.settings import Settings
     from refinement.structure import Structure
+    from refinement.target import Term
 
 STRONGER = 1.6
 """Factor on a restraint after a cycle in which it was too weak to prevent harm."""
@@ -159,17 +161,24 @@ def make_target(model: Model, problem: Problem, weight: float, strengths: Streng
     scores = ramachandran(bare).score[backbone.residue]
     boost = np.where(scores < FAVORED, settings.outlier_boost, 1.0)
     share = ramachandran_share(problem.resolution, settings)
+    united = settings.contacts == "united"
+    extra: dict[str, Term] = {}
+    if united:
+        extra["united contacts"] = united_contacts(
+            bare, model.hydrogenated, model.nonbonded, problem.library, margin=settings.list_margin
+        )
     return Target(
         model.hydrogenated,
         problem.interpolated,
         covalent=covalent_terms(bare, problem.topology, peptides=strengths.peptides),
         nonbonded=model.nonbonded,
-        contact_weight=contact_weight(weight, settings, strengths),
+        contact_weight=0.0 if united else contact_weight(weight, settings, strengths),
         contact_reduction=settings.nonbonded_slack,
         list_margin=settings.list_margin,
         torsions=torsions,
         ramachandran=backbone.weighted(weight * share * boost * strengths.ramachandran),
         map_weight=weight,
+        extra=extra,
         threads=problem.threads,
     )
 

@@ -60,6 +60,13 @@ def verdict(
     return f"{kept.capitalize()} is kept: {reason}; {change}. {_why_not(refused, worse_fit)}".rstrip()
 
 
+def last_verdict(kept: str, *, harms: Sequence[str], cc_before: float, cc_after: float) -> str:
+    """Return what is said where the protocol keeps the last state, come what may; `harms` is what became worse."""
+    change = f"CC_mask {cc_before:.3f} → {cc_after:.3f}"
+    drawback = f" It has {harm_in_words(harms)} than the input." if harms else ""
+    return f"{kept.capitalize()} is kept, as this protocol takes the last one; {change}.{drawback}"
+
+
 def _why_not(refused: Mapping[str, Sequence[str]], worse_fit: Sequence[str]) -> str:
     """Return why cycles weren't kept, those with the same reason together."""
     reasons: dict[str, list[str]] = {}

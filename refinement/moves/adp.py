@@ -67,6 +67,7 @@ def fit_b(
     *,
     evaluations: int,
     smoothness: float,
+    by_residue: bool = False,
     cushion: float = 8.0,
     threads: int = 1,
 ) -> AdpFit:
@@ -84,6 +85,8 @@ def fit_b(
         About how many model maps may be computed.
     smoothness : float
         Strength of the restraint on differences of log B between neighbouring groups.
+    by_residue : bool
+        One B factor for each residue, whatever the resolution.
     cushion : float
         Å; the fit works in a box around the model with this margin.
     threads : int
@@ -94,8 +97,8 @@ def fit_b(
     AdpFit
         The input's B factors are kept if nothing correlates better.
     """
-    group = _groups(structure, d_min)
-    if d_min <= ATOMS_BELOW:
+    group = _groups(structure, np.inf if by_residue else d_min)
+    if d_min <= ATOMS_BELOW and not by_residue:
         smoothness *= ATOM_STIFFNESS
     box = box_around(density, structure.positions, cushion)
     fit = MapFit.prepare(structure, box, d_min, group, smoothness, threads)

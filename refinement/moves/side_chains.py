@@ -87,6 +87,7 @@ def fit_side_chains(
     map_weight: float,
     backrub: bool,
     moved: NDArray[np.bool_] | None = None,
+    only: NDArray[np.bool_] | None = None,
     threads: int = 1,
 ) -> SideChainFit:
     """Give every side chain its best rotamer in the map.
@@ -110,6 +111,8 @@ def fit_side_chains(
     moved : NDArray[bool], shape (n,), optional
         Atoms of `structure` that moved since the last search; others than those near them, and others than outliers,
         aren't searched again.
+    only : NDArray[bool], shape (n_residues,), optional
+        No others are searched.
     threads : int
         Threads; the result doesn't depend on it.
     """
@@ -126,6 +129,8 @@ def fit_side_chains(
             restless = np.zeros(len(atoms.weight), dtype=np.bool_)
             restless[model.heavy[moved]] = True
             wanted |= near_moved(atoms, chains, restless)
+        if only is not None:
+            wanted &= only[targets.residue[chosen]]
         field = Field(density.coefficients, density.grid_matrix, density.corner, density.basis)
         angles = np.array(ANGLES if backrub else ANGLES[:1])
         gains[targets.residue[chosen]] = _searched(atoms, field, chains, np.flatnonzero(wanted), rules, angles, threads)

@@ -20,6 +20,7 @@ from refinement.maps.scattering import model_map
 from refinement.output import RunLog, clean, output_folder
 from refinement.restraints.hydrogens import add_hydrogens
 from refinement.restraints.library import load_monomer_library
+from refinement.settings import PROTOCOLS
 from refinement.structure import from_gemmi, read_structure
 from refinement.validation.registry import BY_KEY, MASKED_TWINS, REASONS
 
@@ -211,6 +212,22 @@ def test_a_placed_model_keeps_its_place_when_no_cycle_is_kept(
     assert np.abs(after.positions[heavy] - given.positions).max() < 0.3
     bonded = np.linalg.norm(after.positions[~heavy][:, None] - after.positions[heavy][None], axis=2).min(axis=1)
     assert bonded.max() < 1.4
+
+
+def test_the_protocol_of_2020_keeps_its_last_cycle_and_one_b_factor_for_each_residue(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = PROTOCOLS["ceres2020"].model_copy(update={"cycles": 3})
+    monkeypatch.setitem(PROTOCOLS, "ceres2020", short)
+    monkeypatch.setattr("refinement.choice.harm", lambda _before, _after: ["clashscore"])
+    table = run.refine_files(*pair, resolution=3.0, protocol="ceres2020", output=tmp_path / "out")
+    record = table["refinement"]
+    assert record["kept"] == record["cycles"][-1]["state"]
+    assert record["verdict"].endswith("It has more clashes than the input.")
+    assert all(row["moves_undone"] == 0 for row in record["cycles"])
+    model = read_structure(tmp_path / "out" / "refined.cif.gz")
+    assert record["b_groups"] == len(model.residues)
+    assert table["refined"]["cc_mask"] > table["initial"]["cc_mask"]
 
 
 def test_validation_writes_no_model(pair: tuple[Path, Path], tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from refinement.score import COUNTED
-from refinement.words import HARMS, verdict
+from refinement.words import HARMS, last_verdict, verdict
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,15 @@ def test_verdicts(kept: str, cycles: int, refused: dict[str, list[str]], worse_f
 def test_an_unmoved_model_without_new_b_factors() -> None:
     said = verdict("placed", cycles=1, refused={}, worse_fit=["cycle 1"], cc_before=0.7, cc_after=0.7)
     assert said == "No cycle is kept, atoms stay where rigid motions brought them; nothing fits better. Cycle 1 had a worse fit."
+
+
+def test_a_protocol_that_takes_the_last_cycle() -> None:
+    said = last_verdict("cycle 9", harms=["clashscore", "rama_outliers"], cc_before=0.7, cc_after=0.65)
+    assert said == (
+        "Cycle 9 is kept, as this protocol takes the last one; CC_mask 0.700 → 0.650. "
+        "It has more clashes, more Ramachandran outliers than the input."
+    )
+    assert last_verdict("cycle 9", harms=[], cc_before=0.7, cc_after=0.8).endswith("0.800.")
 
 
 def test_every_harm_has_a_name() -> None:

@@ -117,6 +117,18 @@ def test_atoms_and_side_chains_have_their_own_b_only_where_the_map_shows_them() 
     assert adp._groups(protonated, 1.8).max() + 1 == 4 * 3 + 3
 
 
+def test_one_b_for_each_residue_on_request(planted: tuple[Structure, Density]) -> None:
+    model, density = planted
+    flat = replace(model, b_iso=np.full(len(model), 60.0), names=np.where(model.names == "CB", "CG", model.names))
+    fit = adp.fit_b(flat, density, 2.5, evaluations=6, smoothness=0.0, by_residue=True)
+    assert adp.fit_b(flat, density, 2.5, evaluations=0, smoothness=0.0).groups == 2 * len(model.residues)
+    assert fit.kept
+    assert fit.groups == len(model.residues)
+    values = [np.unique(fit.structure.b_iso[model.residue == row]) for row in range(len(model.residues))]
+    assert all(len(value) == 1 for value in values)
+    assert len(np.unique(np.concatenate(values))) > 1
+
+
 def test_atoms_are_held_together_by_their_distance(structure_of: Callable[..., Structure]) -> None:
     structure = structure_of(
         [("A", 1, "ALA", "N", "N"), ("A", 1, "ALA", "CA", "C"), ("A", 1, "ALA", "C", "C")],
