@@ -135,6 +135,9 @@ def _add_refine(commands: Any) -> None:
     command.add_argument(
         "--cross-validate", action="store_true", help="refine into the first half-map too, and compare with the second"
     )
+    command.add_argument(
+        "--reference", type=Path, metavar="FILE", help="another model of the same molecule, whose torsions are held"
+    )
     command.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     _finish(command, _refine)
 
@@ -234,6 +237,7 @@ def _refine(options: argparse.Namespace, terminal: Terminal) -> int:
             seed=options.seed,
             dock=options.dock,
             cross_validate=options.cross_validate,
+            reference=options.reference,
             output=options.output,
             progress=progress,
             listen=listen,

@@ -44,6 +44,7 @@ def refine_into_half(
     library: gemmi.MonLib,
     settings: Settings,
     threads: int | None,
+    reference: Structure | None = None,
     seed: int,
     log: RunLog,
     progress: Callable[[str, float], None],
@@ -60,7 +61,7 @@ def refine_into_half(
         The half-map to refine into, and the one that isn't looked at before the end.
     resolution : float
         Å.
-    library, settings, threads, progress
+    library, settings, threads, reference, progress
         As for `refinement.protocol.refine`.
     seed : int
         Seed of the shake.
@@ -81,6 +82,7 @@ def refine_into_half(
             library=library,
             settings=settings,
             threads=threads,
+            reference=structure if reference is None and settings.hold_start else reference,
             log=log,
             progress=progress,
         )

@@ -56,6 +56,8 @@ class Inputs:
         Dictionaries of all compounds.
     described : dict
         Name, size and SHA-256 of each file.
+    reference : Structure or None
+        Another model of the same molecule, whose torsions are held.
     """
 
     model: Path
@@ -66,6 +68,7 @@ class Inputs:
     contour: float | None
     library: gemmi.MonLib
     described: dict[str, Any]
+    reference: Structure | None = None
 
 
 def read_inputs(
@@ -76,6 +79,7 @@ def read_inputs(
     half_maps: Sequence[Path],
     contour: float | None,
     libraries: Sequence[Path],
+    reference: Path | None = None,
     log: RunLog,
     report: Progress,
     refining: bool = False,
@@ -103,6 +107,7 @@ def read_inputs(
     for path, half in zip(half_maps, halves, strict=True):
         _require_same_grid(Path(path), half, density)
     _require_different([density, *halves], [density_path, *map(Path, half_maps)])
+    other = read_structure(Path(reference)) if reference is not None else None
     _look_for_doubles(structure, model, log, refuse=refining)
     if not outside:
         _require_inside(structure, density, model, density_path, log)
@@ -111,6 +116,7 @@ def read_inputs(
     files = {"model": model, "map": density_path}
     files |= {f"half_map_{number}": Path(path) for number, path in enumerate(half_maps, start=1)}
     files |= {f"library_{number}": Path(path) for number, path in enumerate(libraries, start=1)}
+    files |= {"reference": Path(reference)} if reference is not None else {}
     described = {role: {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)} for role, path in files.items()}
     log.add(
         "read",
@@ -120,7 +126,7 @@ def read_inputs(
         chains=len(structure.chain_names),
         dims=list(density.dims),
     )
-    return Inputs(model, structure, density, halves, resolution, contour, library, described)
+    return Inputs(model, structure, density, halves, resolution, contour, library, described, other)
 
 
 def _require_resolution(resolution: float | None) -> None:

@@ -16,6 +16,7 @@ from refinement.cycle import prepared, run_cycle
 from refinement.maps.boxing import box_around
 from refinement.maps.interpolation import prepare
 from refinement.moves.placement import place
+from refinement.restraints.reference_model import reference_restraints
 from refinement.restraints.topology import build_topology
 from refinement.score import harm
 from refinement.states import Problem, State, Strengths, make_state, make_target
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from refinement.maps.density import Density
     from refinement.output import RunLog
+    from refinement.restraints.dihedrals import DihedralRestraints
     from refinement.settings import Settings
     from refinement.structure import Structure
 
@@ -55,6 +57,7 @@ def refine(
     library: gemmi.MonLib,
     settings: Settings,
     threads: int | None,
+    reference: Structure | None = None,
     log: RunLog,
     progress: Callable[[str, float], None],
 ) -> Refined:
@@ -74,6 +77,8 @@ def refine(
         The protocol.
     threads : int or None
         Threads; the result doesn't depend on it.
+    reference : Structure or None
+        Another model of the same molecule; torsions are held where it has them.
     log : RunLog
         What happened goes there.
     progress : callable
@@ -104,6 +109,7 @@ def refine(
         resolution=resolution,
         settings=settings,
         threads=available,
+        reference=_held(bare, reference, settings, log),
     )
     for warning in problem.topology.warnings:
         log.add("restraints", warning)
@@ -114,6 +120,17 @@ def refine(
     final, record = choose(initial, states, problem, log, progress)
     record |= {"placement": placed.record, "map_weight": weight, "start": _row(initial), "cycles": cycles}
     return Refined(final, record)
+
+
+def _held(bare: Structure, reference: Structure | None, settings: Settings, log: RunLog) -> DihedralRestraints | None:
+    """Return the restraints on torsions that a reference model, or by the settings the model itself at the start, gives."""
+    other = bare if reference is None and settings.hold_start else reference
+    if other is None:
+        return None
+    found = reference_restraints(bare, other, sigma=settings.reference_sigma, limit=settings.reference_limit)
+    where = "as they are" if other is bare else "where the reference model has them"
+    log.add("reference", f"{len(found)} torsions of {len(np.unique(found.residue))} residues are held {where}.", count=len(found))
+    return found
 
 
 def _judged_as_given(initial: State, given: Structure, problem: Problem) -> State:

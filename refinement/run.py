@@ -131,6 +131,7 @@ def refine_files(
     seed: int = 0,
     dock: bool = False,
     cross_validate: bool = False,
+    reference: Path | None = None,
     output: Path,
     progress: Progress | None = None,
     listen: Listener | None = None,
@@ -147,6 +148,8 @@ def refine_files(
         Accept a model that lies outside the map: it is searched for in the map like any that doesn't fit.
     cross_validate : bool
         Refine also into the first half-map alone, and compare with both.
+    reference : Path or None
+        Another model of the same molecule; torsions are held where it has them.
     listen : callable, optional
         Called with each event of the log as it comes, such as the end of a macro-cycle.
 
@@ -166,8 +169,10 @@ def refine_files(
         message = "Cross-validation was asked for, but there are no half-maps."
         raise InputError("half_maps_missing", message, "Give both half-maps, or leave cross-validation out.")
     given: dict[str, Any] = {"resolution": resolution, "half_maps": half_maps, "contour": contour, "libraries": libraries}
+    given |= {"reference": reference}
     inputs = read_inputs(model, density_path, **given, log=log, report=report, refining=True, outside=dock)
     how: dict[str, Any] = {"resolution": resolution, "library": inputs.library, "settings": settings, "threads": threads}
+    how["reference"] = inputs.reference
     # refinement leaves processors idle now and then: the validation of the given model fills the gaps
     with beside(processors(threads), partial(_validated, inputs, inputs.structure, _silent)) as validated:
         refine_started = time.perf_counter()

@@ -42,6 +42,17 @@ class Settings(BaseModel):
     )
     rotamer_sigma: float = Field(3.0, gt=0, description="°; side-chain torsions around their targets.")
     cbeta_sigma: float = Field(2.5, gt=0, description="°; the Cβ dihedrals.")
+    hydrogen_bonds: float = Field(
+        0.0, ge=0, description="Strength of the hydrogen bonds of helices and sheets from 3.3 Å on; 1 is σ 0.05 Å."
+    )
+    base_pairs: float = Field(
+        1.0, ge=0, description="Strength of base pairs and stacks; 1 is the spread of hydrogen bonds by Saenger's class."
+    )
+    reference_sigma: float = Field(1.0, gt=0, description="°; torsions around those of a reference model, as in Headd 2012.")
+    reference_limit: float = Field(
+        15.0, gt=0, description="°; torsions that differ by more from those of the reference model are let go."
+    )
+    hold_start: bool = Field(False, description="Whether torsions are held as they are at the start; keeps what is wrong too.")
     nonbonded: float = Field(
         200.0, gt=0, description="Weight of contacts, 1/Å²; below it clashes stay (measured in the prototype)."
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from refinement.further_terms import further_terms
 from refinement.restraints.cbeta import cbeta_restraints
 from refinement.restraints.hydrogens import hydrogenate, rehydrogenate
 from refinement.restraints.nonbonded import make_nonbonded
@@ -24,12 +25,12 @@ if TYPE_CHECKING:
 
     from refinement.maps.density import Density
     from refinement.maps.interpolation import InterpolatedMap
+    from refinement.restraints.dihedrals import DihedralRestraints
     from refinement.restraints.hydrogens import Hydrogenated
     from refinement.restraints.nonbonded import Nonbonded
     from refinement.restraints.topology import Topology
     from refinement.settings import Settings
     from refinement.structure import Structure
-    from refinement.target import Term
 
 STRONGER = 1.6
 """Factor on a restraint after a cycle in which it was too weak to prevent harm."""
@@ -74,6 +75,8 @@ class Problem:
     resolution: float
     settings: Settings
     threads: int
+    reference: DihedralRestraints | None = None
+    """Torsions held where a reference model has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,7 @@ def make_target(model: Model, problem: Problem, weight: float, strengths: Streng
     boost = np.where(scores < FAVORED, settings.outlier_boost, 1.0)
     share = ramachandran_share(problem.resolution, settings)
     united = settings.contacts == "united"
-    extra: dict[str, Term] = {}
+    extra = further_terms(bare, problem.resolution, settings, stiffness, problem.reference)
     if united:
         extra["united contacts"] = united_contacts(
             bare, model.hydrogenated, model.nonbonded, problem.library, margin=settings.list_margin

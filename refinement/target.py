@@ -16,6 +16,7 @@ import numpy as np
 from refinement.restraints import riding
 from refinement.restraints.arrays import BondKind, TorsionKind
 from refinement.restraints.covalent import Covalent, covalent_restraints
+from refinement.restraints.nucleic_targets import pucker_torsions
 from refinement.restraints.standard_targets import standard_targets
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def covalent_terms(structure: Structure, topology: Topology, *, peptides: float 
     metal = bonds.kind == BondKind.METAL
     sigma = np.where(metal, np.minimum(bonds.sigma, METAL_SIGMA), np.maximum(bonds.sigma, BOND_SIGMA_FLOOR))
     bonds = replace(bonds, sigma=sigma)
-    changed: dict[str, Any] = {"bonds": bonds, "angles": angles}
+    changed: dict[str, Any] = {"bonds": bonds, "angles": angles, "torsions": pucker_torsions(structure, topology.torsions)}
     terms = covalent_restraints(replace(topology, **changed))
     factor = np.where(terms.torsions.kind == TorsionKind.OMEGA, peptides, 1.0)
     return replace(terms, torsion_weight=terms.torsion_weight * factor)

@@ -7,25 +7,33 @@ targets of their dictionary except for that link.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from refinement import tables
-from refinement.nucleotides import is_nucleotide, riboses
-from refinement.restraints.arrays import BondKind
+from refinement.nucleotides import is_nucleotide, riboses, with_present_names
+from refinement.restraints.arrays import BondKind, TorsionKind
 from refinement.restraints.target_tables import TargetTable, both_ways, places, within_residue
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from refinement.restraints.arrays import Angles, Bonds
+    from refinement.restraints.arrays import Angles, Bonds, Torsions
     from refinement.structure import Structure
 
 _RINGS = {"A": "pur", "G": "pur", "C": "pyr", "U": "pyr"}
 _PUCKERS = ("rna3p", "rna2p")
 """C3'-endo and C2'-endo."""
+
+
+C3_ENDO, C2_ENDO = 82.0, 147.0
+"""Degrees; δ of the two puckers."""
+CLEARLY_C2, CLEARLY_C3 = 2.4, 3.8
+"""Å between P and the line of the glycosidic bond. Between them, where few riboses are (C2'-endo ends at 2.1, C3'-endo begins
+at 4.1), the pucker stays what it is."""
 
 
 def nucleic_targets(structure: Structure, bonds: Bonds, angles: Angles) -> tuple[Bonds, Angles]:
@@ -47,6 +55,30 @@ def nucleic_targets(structure: Structure, bonds: Bonds, angles: Angles) -> tuple
         table.apply(bonds, np.where(linked, _link_groups(structure, bonds.atoms, c2_endo, links), -1), codes),
         table.apply(angles, _angle_links(structure, angles.atoms, nucleic, c2_endo, links), codes),
     )
+
+
+def pucker_torsions(structure: Structure, torsions: Torsions) -> Torsions:
+    """Return torsions in which the ring of each whole ribose of RNA has the pucker that its phosphates ask for.
+
+    The dictionary's targets are for the pucker that the model had when they were made, right or wrong; the phosphate after
+    a ribose lies near the line of its glycosidic bond only if it is C2'-endo (Jain 2015), and is seen better than the ring.
+    Other sugars keep the targets that they have.
+    """
+    found = riboses(structure)
+    rna = found.sound & np.isin(structure.residues.compound[found.residue], list(_RINGS))
+    c2_endo = np.abs((found.delta - C2_ENDO + 180.0) % 360.0 - 180.0) < np.abs((found.delta - C3_ENDO + 180.0) % 360.0 - 180.0)
+    c2_endo = np.where(found.p_perp < CLEARLY_C2, True, np.where(found.p_perp > CLEARLY_C3, False, c2_endo))
+    pucker = np.full(len(structure.residues), -1)
+    pucker[found.residue[rna][::-1]] = c2_endo[rna][::-1]
+    rows = np.flatnonzero(torsions.kind == TorsionKind.SUGAR)
+    target, sigma = torsions.target.copy(), torsions.sigma.copy()
+    wanted = pucker[structure.residue[torsions.atoms[rows, 1]]]
+    names = with_present_names(structure).names[torsions.atoms[rows]]
+    for endo, values in enumerate(_ring_torsions()):
+        for quad, (value, sd) in values.items():
+            chosen = rows[(wanted == endo) & (names == quad.split("-")).all(axis=1)]
+            target[chosen], sigma[chosen] = value, sd
+    return replace(torsions, target=target, sigma=sigma)
 
 
 def _compound_groups(
@@ -86,6 +118,19 @@ def _angle_links(
     spans &= (names == "O3'").any(axis=1) & (names == "P").any(axis=1)
     groups: NDArray[np.int64] = np.where(spans, _link_groups(structure, atoms, c2_endo, links), -1)
     return groups
+
+
+@cache
+def _ring_torsions() -> tuple[dict[str, tuple[float, float]], ...]:
+    """Return the torsions of the ring in C3'-endo and in C2'-endo: atoms -> degrees and standard deviation."""
+    return tuple(
+        {
+            row["atoms"]: (float(row["value"]), float(row["sd"]))
+            for row in tables.rows("rna_sugar_pucker_targets")
+            if row["modification"] == pucker and row["kind"].startswith(("nu", "realnu"))
+        }
+        for pucker in _PUCKERS
+    )
 
 
 @cache

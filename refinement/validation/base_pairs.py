@@ -167,10 +167,17 @@ class _Planes(NamedTuple):
     normal: NDArray[np.float64]
 
 
-def base_pairs(structure: Structure) -> BasePairs:
+def base_pairs(structure: Structure, *, longest: float = HYDROGEN_BOND_MAX) -> BasePairs:
     """Find paired and stacked bases; modified bases pair like their parents.
 
     A pair in several conformers is listed once, for the first of them.
+
+    Parameters
+    ----------
+    structure : Structure
+        The model.
+    longest : float
+        Å; hydrogen bonds are shorter than this between the atoms on both sides of the hydrogen.
     """
     bases = parent_bases(structure)
     pairs: dict[tuple[int, int], BasePair] = {}
@@ -182,7 +189,7 @@ def base_pairs(structure: Structure) -> BasePairs:
             table = named.table(letter)
             table[bases == ""] = -1
             planes = _planes(structure, table[:, : len(RING)])
-            for pair in _find_pairs(structure, bases, table, planes):
+            for pair in _find_pairs(structure, bases, table, planes, longest):
                 pairs.setdefault((min(pair.residues), max(pair.residues)), pair)
             for stack in _find_stacks(structure, table[:, : len(RING)], planes):
                 stacks.setdefault(stack.residues, stack)
@@ -206,8 +213,10 @@ def _planes(structure: Structure, ring: NDArray[np.int32]) -> _Planes:
     return _Planes(centre, normal)
 
 
-def _find_pairs(structure: Structure, bases: NDArray[np.str_], table: NDArray[np.int32], planes: _Planes) -> Iterator[BasePair]:
-    candidates = _candidates(structure, bases, table, planes)
+def _find_pairs(
+    structure: Structure, bases: NDArray[np.str_], table: NDArray[np.int32], planes: _Planes, longest: float
+) -> Iterator[BasePair]:
+    candidates = _candidates(structure, bases, table, planes, longest)
     best = np.full(len(candidates), np.inf)
     chosen = np.full(len(candidates), -1)
     turned = np.zeros(len(candidates), dtype=np.bool_)
@@ -224,27 +233,29 @@ def _find_pairs(structure: Structure, bases: NDArray[np.str_], table: NDArray[np
             chosen[alike[better]], turned[alike[better]] = number, swap
     for (i, j), number, swap in zip(candidates.tolist(), chosen.tolist(), turned.tolist(), strict=True):
         if number >= 0:
-            pair = _pair(structure, table, (j, i) if swap else (i, j), _classes()[number])
+            pair = _pair(structure, table, (j, i) if swap else (i, j), _classes()[number], longest)
             if len(pair.hydrogen_bonds) > 1:
                 yield pair
 
 
-def _pair(structure: Structure, table: NDArray[np.int32], rows: tuple[int, int], one: _PairClass) -> BasePair:
+def _pair(structure: Structure, table: NDArray[np.int32], rows: tuple[int, int], one: _PairClass, longest: float) -> BasePair:
     bonds = []
     for a, b in one.atoms:
         i, j = table[rows[0], a], table[rows[1], b]
         length = float(np.linalg.norm(structure.positions[i] - structure.positions[j]))
-        if length < HYDROGEN_BOND_MAX:
+        if length < longest:
             bonds.append((_NAMES[a], _NAMES[b], length))
     return BasePair(rows, one.name, _KINDS.get(one.name, "other"), tuple(bonds))
 
 
-def _candidates(structure: Structure, bases: NDArray[np.str_], table: NDArray[np.int32], planes: _Planes) -> NDArray[np.int64]:
+def _candidates(
+    structure: Structure, bases: NDArray[np.str_], table: NDArray[np.int32], planes: _Planes, longest: float
+) -> NDArray[np.int64]:
     """Return pairs of residues (m, 2) with a possible hydrogen bond, in the alphabetical order of their bases."""
     columns = np.array([_NAMES.index(name) for name in POLAR])
     row, place = np.nonzero((table[:, columns] >= 0) & np.isfinite(planes.normal[:, :1]))
     points = structure.positions[table[row, columns[place]]]
-    close = neighbour_pairs(points, HYDROGEN_BOND_MAX / 2.0)
+    close = neighbour_pairs(points, longest / 2.0)
     ends = row[close]
     bond = points[close[:, 1]] - points[close[:, 0]]
     residues = structure.residues

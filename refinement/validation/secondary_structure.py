@@ -45,6 +45,26 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class BackboneBonds:
+    """Hydrogen bonds of the main chain, at most the two strongest of each N-H.
+
+    Attributes
+    ----------
+    donor, acceptor : NDArray[int64], shape (m,)
+        Rows of the residues that give N-H and O.
+    energy : NDArray[float64]
+        kcal/mol.
+    separation : NDArray[int64]
+        How many residues the donor comes after the acceptor in the same unbroken piece of chain, 0 between pieces.
+    """
+
+    donor: NDArray[np.int64]
+    acceptor: NDArray[np.int64]
+    energy: NDArray[np.float64]
+    separation: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SecondaryStructure:
     """Result.
 
@@ -52,9 +72,12 @@ class SecondaryStructure:
     ----------
     codes : NDArray[str], shape (n_residues,)
         See the module.
+    bonds : BackboneBonds
+        The hydrogen bonds that decided it.
     """
 
     codes: NDArray[np.str_]
+    bonds: BackboneBonds
 
     @property
     def summary(self) -> dict[str, float | None]:
@@ -92,6 +115,7 @@ def secondary_structure(structure: Structure) -> SecondaryStructure:
     codes = np.full(len(structure.residues), "", dtype="<U1")
     table = next(NamedAtoms(structure, ("N", "CA", "C", "O")).conformers())
     rows = np.flatnonzero((structure.residues.kind == ResidueKind.PROTEIN) & (table >= 0).all(axis=1))
+    found = BackboneBonds(*_NO_BONDS, np.empty(0, dtype=np.int64))
     if len(rows):
         n, ca, c, o = (structure.positions[column] for column in table[rows].T)
         broken = np.diff(structure.residues.chain_index[rows]) != 0
@@ -99,7 +123,9 @@ def secondary_structure(structure: Structure) -> SecondaryStructure:
         part = np.concatenate([[0], np.cumsum(broken)])
         bonds = _Bonds(n, ca, c, o, part, structure.residues.compound[rows] == "PRO")
         codes[rows] = _codes(ca, part, bonds)
-    return SecondaryStructure(codes)
+        separation = np.where(part[bonds.donor] == part[bonds.acceptor], bonds.donor - bonds.acceptor, 0)
+        found = BackboneBonds(rows[bonds.donor], rows[bonds.acceptor], bonds.energy, separation)
+    return SecondaryStructure(codes, found)
 
 
 class _Bonds:
@@ -124,10 +150,10 @@ class _Bonds:
         parts = [_strong(n, hydrogen, c, o, pairs[k : k + _CHUNK]) for k in range(0, len(pairs), _CHUNK)]
         donor, acceptor, energy = (np.concatenate(column) for column in zip(*parts, strict=True)) if parts else _NO_BONDS
         order = np.lexsort((acceptor, energy, donor))
-        donor, acceptor = donor[order], acceptor[order]
+        donor, acceptor, energy = donor[order], acceptor[order], energy[order]
         best = np.ones(len(donor), dtype=np.bool_)
         best[2:] = donor[2:] != donor[:-2]
-        self.donor, self.acceptor = donor[best], acceptor[best]
+        self.donor, self.acceptor, self.energy = donor[best], acceptor[best], energy[best]
         self.keys = np.sort(self.donor * self.size + self.acceptor)
 
     def between(self, donor: NDArray[np.int64], acceptor: NDArray[np.int64]) -> Bools:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from refinement.geometry import angles as plain_angles
 from refinement.geometry import dihedrals as plain_dihedrals
 from refinement.restraints import kernels
+from refinement.restraints.hydrogen_bonds import limited_angles
+from refinement.restraints.parallelity import parallelities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,6 +112,34 @@ def planes(rng: np.random.Generator) -> Term:
     return Term(lambda x, g: kernels.planes(x, first, atoms, weight, g), plain)
 
 
+def angles_that_let_go(rng: np.random.Generator) -> Term:
+    atoms = tuples(rng, 3)
+    target, weight, limit = rng.uniform(90.0, 150.0, 5), rng.uniform(0.01, 0.5, 5), rng.uniform(20.0, 60.0, 5)
+
+    def plain(x: NDArray) -> float:
+        delta = plain_angles(x, *atoms.T) - target
+        return float((weight * limit**2 * -np.expm1(-((delta / limit) ** 2))).sum())
+
+    return Term(lambda x, g: limited_angles(x, atoms, target, weight, limit, g), plain)
+
+
+def parallel_planes(rng: np.random.Generator, limit: float) -> Term:
+    groups = [np.sort(rng.permutation(ATOMS)[:size]) for size in (4, 6, 3, 9)]
+    first = np.cumsum([0, *(len(group) for group in groups)]).astype(np.int32)
+    atoms = np.concatenate(groups).astype(np.int32)
+    pairs = np.array([[0, 1], [1, 2], [0, 2], [3, 1]], dtype=np.int32)
+    weight, limits = rng.uniform(20.0, 900.0, len(pairs)), np.full(len(pairs), limit)
+
+    def plain(x: NDArray) -> float:
+        normals = np.array([np.linalg.svd(x[group] - x[group].mean(axis=0))[2][-1] for group in groups])
+        opening = 1.0 - np.abs((normals[pairs[:, 0]] * normals[pairs[:, 1]]).sum(axis=1))
+        if np.isinf(limit):
+            return float((weight * opening).sum())
+        return float((weight * limit**2 * -np.expm1(-opening / limit**2)).sum())
+
+    return Term(lambda x, g: parallelities(x, first, atoms, pairs, weight, limits, g), plain)
+
+
 TERMS: dict[str, Callable[[np.random.Generator], Term]] = {
     "bonds": lambda rng: bonds(rng, np.inf),
     "bonds levelling off": lambda rng: bonds(rng, 0.7),
@@ -120,6 +150,9 @@ TERMS: dict[str, Callable[[np.random.Generator], Term]] = {
     "torsions levelling off": lambda rng: torsions(rng, 0, 30.0),
     "threefold torsions": lambda rng: torsions(rng, 3, np.inf),
     "sixfold torsions": lambda rng: torsions(rng, 6, np.inf),
+    "angles levelling off": angles_that_let_go,
+    "parallel planes": lambda rng: parallel_planes(rng, np.inf),
+    "parallel planes levelling off": lambda rng: parallel_planes(rng, 0.4),
     "chiralities": chiralities,
     "planes": planes,
 }
