@@ -87,17 +87,15 @@ class Terminal:
             stages.finish()
 
     def outcome(self, table: Mapping[str, Any]) -> None:
-        """Show what a refinement kept and why, what it changed, and Table 1 before and after."""
+        """Show Table 1 before and after, and below it, where it stays on the screen, what was kept and why, and what changed."""
         if self._bare:
             return
-        record = table["refinement"]
-        plain = not self._out.is_terminal
+        record, plain = table["refinement"], not self._out.is_terminal
+        self.table_one(table)
+        self._out.print(_comparison(table), soft_wrap=plain)
         self._out.print(Text(record["verdict"], style="bold"), soft_wrap=plain)
         for line in changes_in_words(record["changes"]):
             self._out.print(Text(line), soft_wrap=plain)
-        self._out.print()
-        self.table_one(table)
-        self._out.print(_comparison(table), soft_wrap=plain)
 
     def table_one(self, table: Mapping[str, Any]) -> None:
         """Show Table 1: one state with its bands, or before and after with what became of it."""
