@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import gemmi
+    from numpy.typing import NDArray
 
     from refinement.maps.density import Density
     from refinement.output import RunLog
@@ -30,6 +31,8 @@ Progress = Callable[[str, str, float], None]
 """``progress(stage, doing, fraction)``; stages are read, validate, refine, cross-validate, write."""
 
 MAX_RESOLUTION = 100.0
+ON_TOP = 0.5
+"""Å; two residues of one name whose atoms are closer than this are the same residue twice."""
 MIN_INSIDE = 0.5
 """A model of which less than this fraction lies in the map is refused."""
 
@@ -151,14 +154,11 @@ def _require_different(maps: Sequence[Density], paths: Sequence[Path]) -> None:
 
 
 def _look_for_doubles(structure: Structure, model: Path, log: RunLog, *, refuse: bool) -> None:
-    """Refuse or note atoms with the name, the residue and the conformer of another one: no restraint can tell them apart."""
-    codes = [np.unique(column, return_inverse=True)[1] for column in (structure.names, structure.altloc)]
-    keys = np.stack([structure.residue, *codes], axis=1)
-    _, first, count = np.unique(keys, axis=0, return_index=True, return_counts=True)
-    doubled = first[count > 1]
+    """Refuse or note atoms that are there twice: no restraint can tell them apart."""
+    doubled = doubled_atoms(structure)
     if not len(doubled):
         return
-    atom = int(doubled.min())
+    atom = int(doubled[0])
     where = f"{structure.residues.label(int(structure.residue[atom]))} {structure.names[atom]}"
     message = (
         f"{model.name} has {len(doubled)} atoms more than once, without different alternate conformers, the first at {where}."
@@ -166,6 +166,23 @@ def _look_for_doubles(structure: Structure, model: Path, log: RunLog, *, refuse:
     if refuse:
         raise ModelError("model_atoms_doubled", message, "Remove one of each, or give them different conformers.")
     log.add("doubled", message, atoms=len(doubled))
+
+
+def doubled_atoms(structure: Structure) -> NDArray[np.int64]:
+    """Return the rows of atoms that are there once more, ascending.
+
+    They share name and conformer with another atom of their residue, or of a residue with the same number and compound
+    at the same place; large models have waters that share only the number.
+    """
+    residues = structure.residues
+    columns: list[NDArray[Any]] = [residues.chain, residues.number, residues.insertion, residues.compound]
+    columns = [column[structure.residue] for column in columns] + [structure.names, structure.altloc]
+    codes: list[NDArray[np.int64]] = [np.unique(column, return_inverse=True)[1] for column in columns]
+    order = np.lexsort(np.stack([structure.residue, *codes]))
+    first, second = order[:-1], order[1:]
+    same = np.all([code[first] == code[second] for code in codes], axis=0)
+    apart = np.linalg.norm(structure.positions[first] - structure.positions[second], axis=1)
+    return np.sort(first[same & ((structure.residue[first] == structure.residue[second]) | (apart < ON_TOP))])
 
 
 def _require_inside(structure: Structure, density: Density, model: Path, density_path: Path, log: RunLog) -> None:
