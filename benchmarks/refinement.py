@@ -8,7 +8,8 @@ PAIRS is a folder with one folder per pair: model.cif or model.pdb, map.map.gz, 
 published_refined.pdb. All programs start from the same files: the map with its corner at the origin, the model moved
 with it and without hydrogens. All models are judged without hydrogens, each gets the judge's own. The other program
 is called with MODEL MAP RESOLUTION OUTPUT, the judge with MODEL MAP RESOLUTION -o FILE; without one,
-`ceres validate` judges. What lies in the folder from an earlier run is not done again.
+`ceres validate` judges. What lies in the folder from an earlier run is not done again; remove FOLDER/PAIR/Ceres to
+measure a new version of ours beside the others' old results.
 
 The table says where ours misses a bar (bars.py); the exit status is 1 then.
 """
