@@ -147,12 +147,10 @@ def _drawn_in(
     way -= period * np.round(way / period)
     nearest = np.argmin((way**2).sum(axis=2), axis=1)
     way = way[np.arange(len(poor)), nearest]
-    open_ = np.ones(len(poor), dtype=np.bool_)
-    for step in range(1, STEPS + 1):
-        trial = chi[poor] + way * (step / STEPS)
-        reached = open_ & ((rotamer_scores(compound, trial) >= accepted) | (step == STEPS))
-        target[poor[reached]] = trial[reached]
-        open_ &= ~reached
+    trials = chi[poor, None] + way[:, None] * (np.arange(1, STEPS + 1) / STEPS)[:, None]
+    enough = rotamer_scores(compound, trials.reshape(-1, chi.shape[1])).reshape(len(poor), STEPS) >= accepted
+    enough[:, -1] = True
+    target[poor] = trials[np.arange(len(poor)), np.argmax(enough, axis=1)]
     return target
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,10 +28,12 @@ def periodic_multilinear(
     """
     places = (points - lower) / width - 0.5
     cells = np.floor(places).astype(np.int64)
-    fractions = places - cells
-    shape = np.array(grid.shape)
-    values = np.zeros(len(points))
-    for corner in product((0, 1), repeat=grid.ndim):
-        weight = np.where(corner, fractions, 1.0 - fractions).prod(axis=1)
-        values += weight * grid[tuple(((cells + corner) % shape).T)]
+    corners = [(np.zeros(len(points), dtype=np.int64), np.ones(len(points)))]
+    for axis, size in enumerate(grid.shape):
+        cell, beyond = cells[:, axis], places[:, axis] - cells[:, axis]
+        sides = ((cell % size, 1.0 - beyond), ((cell + 1) % size, beyond))
+        corners = [(row * size + place, weight * part) for row, weight in corners for place, part in sides]
+    flat, values = grid.ravel(), np.zeros(len(points))
+    for row, weight in corners:
+        values += weight * flat[row]
     return values
