@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from refinement.states import Problem, State
     from refinement.structure import Structure
 
+SAME_FIT = 0.005
+"""States whose density at the atoms differs by less than this part fit equally well; late cycles differ by 0.001."""
+
 
 def choose(
     initial: State, states: list[State], problem: Problem, log: RunLog, progress: Callable[[str, float], None]
@@ -26,9 +29,7 @@ def choose(
     cc_initial = cc_in_box(initial.structure, problem) if initial.cc_mask is None else initial.cc_mask
     if not problem.settings.harmless:
         return _last(initial, states[-1], cc_initial, problem, log, progress)
-    candidates = [state for state in states if not harm(initial.geometry, state.geometry)]
-    # the last cycles fit best; earlier ones come only if those can't be kept
-    candidates.sort(key=lambda state: -state.density_mean)
+    candidates = _best_first([state for state in states if not harm(initial.geometry, state.geometry)])
     refused = {state.label: harm(initial.geometry, state.geometry) for state in states if state not in candidates}
     worse_fit: list[str] = []
     for number, state in enumerate([*candidates[:3], initial]):
@@ -73,6 +74,20 @@ def _with_b(state: State, initial: State, problem: Problem) -> AdpFit:
         by_residue=settings.b_groups == "residues",
         threads=problem.threads,
     )
+
+
+def _best_first(states: list[State]) -> list[State]:
+    """Return states by their fit, those that fit about as well as the best one by their geometry.
+
+    The last cycles fit best; earlier ones come only if those can't be kept.
+    """
+    enough = (1.0 - SAME_FIT) * max((state.density_mean for state in states), default=0.0)
+
+    def rank(state: State) -> tuple[bool, float, float]:
+        equal = state.density_mean >= enough
+        return not equal, state.geometry.outliers if equal else 0.0, -state.density_mean
+
+    return sorted(states, key=rank)
 
 
 def _with_occupancies(structure: Structure, problem: Problem, log: RunLog) -> Structure:

@@ -177,7 +177,7 @@ def _macro_cycles(
         _log_state(log, state, cycles=settings.cycles, **did)
         rows.append({**_row(state), **did})
         if settings.harmless:
-            strengths.raise_for(harms)
+            strengths.learn(state, harms)
         if moved < SETTLED and not harms:
             log.add("settled", f"Cycle {cycle} moved atoms by {moved:.4f} Å: the model has settled.")
             break

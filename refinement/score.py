@@ -3,7 +3,8 @@
 The rule for the final model: among the states that do no harm to geometry, the one with the best fit; among
 equals in fit the one with the better geometry. A state harms if it is worse than the deposited model in
 clashes, rotamers, Ramachandran or Cβ outliers, cis or twisted peptides, chirality or planarity, if it misses
-the limits on bonds and angles where the deposited model kept them, or if it fits worse.
+the limits on bonds, angles and Rama-Z (whose backbones may be too perfect as well as too odd) where the deposited
+model kept them, or if it fits worse.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from refinement.validation.clashscore import ContactModel, clashscore
 from refinement.validation.geometry import covalent_geometry
 from refinement.validation.molprobity import molprobity_score
 from refinement.validation.omega import omega
+from refinement.validation.rama_z import rama_z
 from refinement.validation.ramachandran import ramachandran
 from refinement.validation.rotamers import rotamers
 
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 
 MAX_BONDS, MAX_ANGLES = 0.015, 2.0
 """Å and degrees; the root-mean-square deviations that a refined model must keep."""
+MAX_RAMA_Z = 2.5
+"""A backbone further from normal than this, too good or too bad, is suspicious (2 to 3 in Sobolev et al. 2020)."""
+ENOUGH_FOR_Z = 50
+"""Residues; with fewer of them chance alone moves Rama-Z by more than 1."""
 GOOD_FIT, FIT_TOLERANCE = 0.8, 0.005
 """A model that fits this well may lose this much of CC_mask for its geometry."""
 
@@ -55,6 +61,7 @@ class Geometry:
     rotamer_outliers: float | None
     rama_outliers: float | None
     rama_favored: float | None
+    rama_z: float | None
     cbeta_deviations: float | None
     cis_nonproline: float | None
     twisted_peptides: float | None
@@ -68,6 +75,11 @@ class Geometry:
         """MolProbity score, 0 where a part is missing."""
         return molprobity_score(self.clashscore, self.rotamer_outliers, self.rama_favored) or 0.0
 
+    @property
+    def outliers(self) -> float:
+        """Ramachandran and rotamer outliers together, in % of the residues."""
+        return (self.rama_outliers or 0.0) + (self.rotamer_outliers or 0.0)
+
     def as_dict(self) -> dict[str, float | None]:
         """Return the numbers by name."""
         return asdict(self)
@@ -75,9 +87,12 @@ class Geometry:
 
 def measure_geometry(structure: Structure, topology: Topology, library: gemmi.MonLib, built: Hydrogenated) -> Geometry:
     """Measure a model without hydrogens; `built` is the same model with new ones, on which clashes are counted."""
+    normality = rama_z(structure)
+    enough = normality.counts["rama_z"] >= ENOUGH_FOR_Z
     contacts = ContactModel(built.structure, built.bonding.neighbours, built.types, hydrogens_added=True)
     found = {
         **ramachandran(structure).summary,
+        "rama_z": normality.summary["rama_z"] if enough else None,
         **rotamers(structure).summary,
         **cbeta_deviations(structure).summary,
         **omega(structure).summary,
@@ -97,9 +112,9 @@ def harm(initial: Geometry, state: Geometry) -> list[str]:
         allowed = PART_OF_A_CLASH if name == "clashscore" and after <= FEW_CLASHES else 1e-9
         if after > before + allowed:
             worse.append(name)
-    for name, limit in (("bonds_rmsd", MAX_BONDS), ("angles_rmsd", MAX_ANGLES)):
+    for name, limit in (("bonds_rmsd", MAX_BONDS), ("angles_rmsd", MAX_ANGLES), ("rama_z", MAX_RAMA_Z)):
         before, after = getattr(initial, name), getattr(state, name)
-        if before is not None and after is not None and after > max(limit, before):
+        if before is not None and after is not None and abs(after) > max(limit, abs(before)):
             worse.append(name)
     return worse
 

@@ -35,7 +35,14 @@ class Settings(BaseModel):
         1.0, ge=0, description="Weight of the Ramachandran potential as a fraction of the map weight, where the map is weak."
     )
     ramachandran_fine: float = Field(
-        0.15, ge=0, description="The same at 2.5 Å or better, where the map decides and a strong term drives Rama-Z too high."
+        0.15,
+        ge=0,
+        description="The same at 2.5 Å or better, where the map decides: the full weight costs 0.005 of the Q-score at 2.3 Å.",
+    )
+    ramachandran_potential: Literal["typical", "contours"] = Field(
+        "typical",
+        description="By type and secondary structure, flat where φ and ψ are typical, so that a weak map doesn't make the "
+        "backbone too perfect; or the contours alone, up to their summits.",
     )
     outlier_boost: float = Field(
         5.0, ge=1, description="Factor on the backbone and side-chain terms of residues that aren't favoured."
@@ -141,6 +148,7 @@ PROTOCOLS: dict[str, Settings] = {
         iterations=100,
         bond_rmsd_target=0.01,
         ramachandran_fine=1.0,
+        ramachandran_potential="contours",
         outlier_boost=1.0,
         rotamer_sigma=5.0,
         contacts="united",

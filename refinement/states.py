@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from refinement.restraints.rotamers import rotamer_restraints, rotamer_targets
 from refinement.restraints.united_contacts import united_contacts
 from refinement.score import Geometry, measure_geometry
 from refinement.target import Target, covalent_terms
-from refinement.validation.ramachandran import FAVORED, ramachandran
+from refinement.validation.ramachandran import FAVORED, Region, ramachandran
 
 if TYPE_CHECKING:
     import gemmi
@@ -35,11 +36,23 @@ if TYPE_CHECKING:
 STRONGER = 1.6
 """Factor on a restraint after a cycle in which it was too weak to prevent harm."""
 MAX_FACTOR = 20.0
+MAX_OUTLIER_FACTOR = 4.0
+"""The same for φ and ψ of one residue: a stronger one would hide an error instead of curing it."""
+SAFE = 0.05
+"""Contour of the Ramachandran plot from which on the boost of rare φ and ψ fades in, so that a residue at the border of
+the favoured region (0.02) doesn't fall back as soon as it is inside."""
+NORMAL_Z, RESPONSE, BALANCE = 0.5, 0.25, (0.5, 2.0)
+"""Within the first Rama-Z is right; e-fold change of the backbone's potential per unit beyond it after each cycle (Z
+changes by about 2 for a factor of e, so this is half of what would be needed); and the limits of that factor."""
 
 
 @dataclass(slots=True)
 class Strengths:
-    """Factors on the restraints, raised where a cycle did harm and kept for the rest of the run."""
+    """Factors on the restraints, raised where a cycle did harm and kept for the rest of the run.
+
+    The potential of φ and ψ follows Rama-Z instead: weaker where the backbone is too perfect, stronger where it
+    isn't normal enough. Only residues that were outliers have it raised for themselves (`outliers`, by residue).
+    """
 
     contacts: float = 1.0
     rotamers: float = 1.0
@@ -47,13 +60,24 @@ class Strengths:
     cbeta: float = 1.0
     peptides: float = 1.0
     map: float = 1.0
+    outliers: NDArray[np.float64] | None = None
+
+    def learn(self, state: State, harms: list[str]) -> None:
+        """Take the lessons of a cycle that ended in `state` and did `harms`."""
+        self.raise_for(harms)
+        z = state.geometry.rama_z
+        if z is not None:
+            excess = math.copysign(max(abs(z) - NORMAL_Z, 0.0), z)
+            self.ramachandran = float(np.clip(self.ramachandran * math.exp(-RESPONSE * excess), *BALANCE))
+        outlier = ramachandran(state.structure).region == Region.OUTLIER
+        factor = np.ones(len(outlier)) if self.outliers is None else self.outliers
+        self.outliers = np.where(outlier, np.minimum(factor * STRONGER, MAX_OUTLIER_FACTOR), factor)
 
     def raise_for(self, harms: list[str]) -> None:
         """Strengthen what failed."""
         for name, attribute in (
             ("clashscore", "contacts"),
             ("rotamer_outliers", "rotamers"),
-            ("rama_outliers", "ramachandran"),
             ("cbeta_deviations", "cbeta"),
             ("cis_nonproline", "peptides"),
             ("twisted_peptides", "peptides"),
@@ -160,9 +184,12 @@ def make_target(model: Model, problem: Problem, weight: float, strengths: Streng
         replace(cbeta, weight=cbeta.weight * stiffness * strengths.cbeta),
         replace(rotamer, weight=rotamer.weight * stiffness * strengths.rotamers * np.where(rare, settings.outlier_boost, 1.0)),
     ]
-    backbone = ramachandran_restraints(bare, problem.topology)
+    backbone = ramachandran_restraints(bare, problem.topology, contours=settings.ramachandran_potential == "contours")
     scores = ramachandran(bare).score[backbone.residue]
-    boost = np.where(scores < FAVORED, settings.outlier_boost, 1.0)
+    rarity = np.clip((SAFE - np.nan_to_num(scores, nan=SAFE)) / (SAFE - FAVORED), 0.0, 1.0)
+    boost = 1.0 + (settings.outlier_boost - 1.0) * rarity
+    if strengths.outliers is not None:
+        boost *= strengths.outliers[backbone.residue]
     share = ramachandran_share(problem.resolution, settings)
     united = settings.contacts == "united"
     extra = further_terms(bare, problem.resolution, settings, stiffness, problem.reference)

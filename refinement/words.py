@@ -18,6 +18,7 @@ HARMS: dict[str, str] = {
     "planarity_outliers": "more planes out of plane",
     "bonds_rmsd": "bonds off their targets",
     "angles_rmsd": "angles off their targets",
+    "rama_z": "a less normal backbone (Rama-Z)",
 }
 """What became worse, for people; keys as `refinement.score.harm` returns them."""
 

@@ -1,42 +1,32 @@
-"""Ramachandran restraints: the logarithm of the Top8000 density as a smooth potential.
+"""Ramachandran restraints: φ and ψ feel the potential of `refinement.restraints.backbone_potential`.
 
-The potential of a class is L = ln(density) where the density is above the outlier limit. Below it L
-falls on linearly with the distance to that region, so that an outlier far away still knows where to
-go. L is smoothed by a Gaussian of one bin and interpolated by a periodic bicubic B-spline, which has
-continuous second derivatives.
+It is interpolated by a periodic bicubic B-spline, which has continuous second derivatives. Which table a residue
+belongs to, by its type and the secondary structure of the Cα trace, is read from the model when the restraints
+are made, so that it is renewed in every macro-cycle.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
-from scipy import ndimage
 
-from refinement import tables
 from refinement.conformers import STANDARD_AMINO_ACIDS
 from refinement.geometry import dihedrals
 from refinement.restraints.arrays import TorsionKind
+from refinement.restraints.backbone_potential import BIN, FIRST_CENTRE, potentials, rows_of
 from refinement.restraints.kernels import add, dihedral
-from refinement.validation.ramachandran import ALLOWED, CIS_LIKE, RamachandranClass
+from refinement.validation.ca_assignment import assign_from_ca
+from refinement.validation.ramachandran import CIS_LIKE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refinement.restraints.topology import Topology
     from refinement.structure import Structure
-
-BIN = 2.0
-"""Degrees."""
-FIRST_CENTRE = -179.0
-DECAY = 12.0
-"""Degrees outside the allowed region over which L falls by 1."""
-SMOOTHING = 1.0
-"""Standard deviation of the Gaussian, in bins."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,8 +37,8 @@ class RamachandranRestraints:
     ----------
     atoms : NDArray[int32], shape (m, 5)
         C of the residue before, N, CA, C, N of the residue after.
-    category : NDArray[int32]
-        `refinement.validation.ramachandran.RamachandranClass`.
+    row : NDArray[int32]
+        Row of `refinement.restraints.backbone_potential.potentials`.
     weight : NDArray[float64]
         The energy is -weight · L.
     residue : NDArray[int32]
@@ -56,7 +46,7 @@ class RamachandranRestraints:
     """
 
     atoms: NDArray[np.int32]
-    category: NDArray[np.int32]
+    row: NDArray[np.int32]
     weight: NDArray[np.float64]
     residue: NDArray[np.int32]
 
@@ -69,51 +59,26 @@ class RamachandranRestraints:
 
     def energy_and_gradient(self, positions: NDArray[np.float64], gradient: NDArray[np.float64]) -> float:
         """Add the gradient (shape (n, 3)) into `gradient` and return the energy."""
-        return float(energy_and_gradient(positions, self.atoms, self.category, self.weight, potentials(), gradient))
+        return float(energy_and_gradient(positions, self.atoms, self.row, self.weight, potentials(), gradient))
 
 
-@cache
-def potentials() -> NDArray[np.float64]:
-    """Return the B-spline coefficients of L, shape (6, 180, 180), axes class, φ, ψ."""
-    coefficients = [
-        ndimage.spline_filter(log_density(grid, float(limit)), order=3, mode="grid-wrap")
-        for grid, limit in zip(tables.ramachandran(), ALLOWED, strict=True)
-    ]
-    return np.ascontiguousarray(coefficients)
-
-
-def log_density(density: NDArray[np.float32], limit: float) -> NDArray[np.float64]:
-    """Return L on the grid of a class (shape (180, 180)).
-
-    Parameters
-    ----------
-    density : NDArray[float32], shape (180, 180)
-        Top8000 contour values.
-    limit : float
-        Below it a residue is an outlier.
-    """
-    margin = [(size // 2, size // 2) for size in density.shape]
-    outside = np.pad(density < limit, margin, mode="wrap")
-    reach = ndimage.distance_transform_edt(outside)[tuple(slice(a, -a) for a, _ in margin)] * BIN
-    heights = np.log(np.maximum(density.astype(np.float64), limit)) - reach / DECAY
-    smooth: NDArray[np.float64] = ndimage.gaussian_filter(heights, SMOOTHING, mode="wrap")
-    return smooth
-
-
-def ramachandran_restraints(structure: Structure, topology: Topology, *, weight: float = 1.0) -> RamachandranRestraints:
+def ramachandran_restraints(
+    structure: Structure, topology: Topology, *, weight: float = 1.0, contours: bool = False
+) -> RamachandranRestraints:
     """Return Ramachandran restraints for all standard amino acids bound on both sides.
 
-    Classes follow the precedence of the validation: Gly, Pro (cis where the peptide before it is
-    nearer to cis), pre-Pro, Ile and Val, all others.
+    Types are those of Rama-Z; a proline is cis where the peptide before it is nearer to cis.
 
     Parameters
     ----------
     structure : Structure
-        The model; whether a proline is cis is read from its coordinates.
+        The model; secondary structure and whether a proline is cis are read from its coordinates.
     topology : Topology
         From `refinement.restraints.topology.build_topology`.
     weight : float
         Energy per unit of L.
+    contours : bool
+        Take the contours alone for the potential.
     """
     torsions = topology.torsions.of_kind(TorsionKind.PHI_PSI)
     atoms = _backbone_quintets(torsions.atoms[torsions.label == "phi"], torsions.atoms[torsions.label == "psi"])
@@ -124,7 +89,7 @@ def ramachandran_restraints(structure: Structure, topology: Topology, *, weight:
     atoms = np.ascontiguousarray(atoms[one & standard])
     return RamachandranRestraints(
         atoms=atoms,
-        category=_categories(structure, topology, atoms),
+        row=_rows(structure, topology, atoms, contours=contours),
         weight=np.full(len(atoms), float(weight)),
         residue=structure.residue[atoms[:, 2]],
     )
@@ -144,29 +109,23 @@ def _backbone_quintets(phi: NDArray[np.int32], psi: NDArray[np.int32]) -> NDArra
     return np.ascontiguousarray(np.column_stack([phi[partner[both]], psi[both, 3]]))
 
 
-def _categories(structure: Structure, topology: Topology, atoms: NDArray[np.int32]) -> NDArray[np.int32]:
-    compound = structure.residues.compound[structure.residue[atoms[:, 2]]]
+def _rows(structure: Structure, topology: Topology, atoms: NDArray[np.int32], *, contours: bool) -> NDArray[np.int32]:
+    """Return the row of the potential for each restraint."""
+    residue = structure.residue[atoms[:, 2]]
+    compound = structure.residues.compound[residue]
     following = structure.residues.compound[structure.residue[atoms[:, 4]]]
     omega = topology.torsions.of_kind(TorsionKind.OMEGA).atoms
     bent = omega[np.abs(dihedrals(structure.positions, *omega.T)) < CIS_LIKE]
     cis = np.isin(atoms[:, 1], bent[:, 2])
-    proline = compound == "PRO"
-    conditions = [compound == "GLY", proline & cis, proline, following == "PRO", (compound == "ILE") | (compound == "VAL")]
-    choices = [
-        RamachandranClass.GLYCINE,
-        RamachandranClass.CIS_PROLINE,
-        RamachandranClass.TRANS_PROLINE,
-        RamachandranClass.PRE_PROLINE,
-        RamachandranClass.ISOLEUCINE_VALINE,
-    ]
-    return np.select(conditions, choices, RamachandranClass.GENERAL).astype(np.int32)
+    state = None if contours else assign_from_ca(structure)[residue]
+    return rows_of(state, compound, before_proline=following == "PRO", cis=cis)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def energy_and_gradient(
     positions: NDArray[np.float64],
     atoms: NDArray[np.int32],
-    category: NDArray[np.int32],
+    row: NDArray[np.int32],
     weight: NDArray[np.float64],
     coefficients: NDArray[np.float64],
     gradient: NDArray[np.float64],
@@ -181,19 +140,19 @@ def energy_and_gradient(
         if math.isnan(phi) or math.isnan(psi):
             continue
         u, v = (phi - FIRST_CENTRE) / BIN, (psi - FIRST_CENTRE) / BIN
-        row, column = math.floor(u), math.floor(v)
-        u -= row
-        v -= column
+        first, second = math.floor(u), math.floor(v)
+        u -= first
+        v -= second
         wu = _spline_weights(u)
         wv = _spline_weights(v)
         du = _spline_slopes(u)
         dv = _spline_slopes(v)
         value, along_phi, along_psi = 0.0, 0.0, 0.0
         for i in range(4):
-            line = coefficients[category[k], (row + i - 1) % size]
+            line = coefficients[row[k], (first + i - 1) % size]
             height, slope = 0.0, 0.0
             for j in range(4):
-                node = line[(column + j - 1) % size]
+                node = line[(second + j - 1) % size]
                 height += wv[j] * node
                 slope += dv[j] * node
             value += wu[i] * height

@@ -20,6 +20,7 @@ from refinement.score import Geometry, fit_harm, harm
 from refinement.settings import Settings, settings_for
 from refinement.states import Problem, Strengths, make_state, make_target, ramachandran_share
 from refinement.structure import Structure, from_gemmi
+from refinement.validation.ramachandran import Region, ramachandran
 
 if TYPE_CHECKING:
     from refinement.target import Target
@@ -171,6 +172,7 @@ GOOD = Geometry(
     rotamer_outliers=1.0,
     rama_outliers=0.0,
     rama_favored=97.0,
+    rama_z=-1.0,
     cbeta_deviations=0.0,
     cis_nonproline=0.0,
     twisted_peptides=0.0,
@@ -190,6 +192,10 @@ GOOD = Geometry(
         ({"rama_outliers": 0.2, "rotamer_outliers": 1.5}, ["rotamer_outliers", "rama_outliers"]),
         ({"bonds_rmsd": 0.016, "angles_rmsd": 2.1}, ["bonds_rmsd", "angles_rmsd"]),
         ({"twisted_peptides": 1.0}, ["twisted_peptides"]),
+        ({"rama_z": 2.4}, []),
+        ({"rama_z": 2.6}, ["rama_z"]),
+        ({"rama_z": -2.6}, ["rama_z"]),
+        ({"rama_z": None}, []),
         ({"clashscore": None}, []),
     ],
 )
@@ -202,6 +208,12 @@ def test_part_of_a_clash_is_no_harm_where_there_are_few() -> None:
     assert harm(few, replace(few, clashscore=0.58)) == []
     assert harm(few, replace(few, clashscore=0.62)) == ["clashscore"]
     assert harm(GOOD, replace(GOOD, clashscore=5.05)) == ["clashscore"]
+
+
+def test_an_odd_backbone_may_stay_as_odd_as_it_was_or_become_as_perfect() -> None:
+    odd = replace(GOOD, rama_z=-4.0)
+    assert harm(odd, replace(odd, rama_z=-3.9)) == harm(odd, replace(odd, rama_z=3.9)) == []
+    assert harm(odd, replace(odd, rama_z=-4.1)) == ["rama_z"]
 
 
 def test_bad_bonds_may_stay_as_bad_as_they_were() -> None:
@@ -222,6 +234,41 @@ def test_what_did_harm_is_restrained_more() -> None:
     assert strengths.peptides > 1
     assert strengths.map < 1
     assert strengths.rotamers == strengths.cbeta == strengths.ramachandran == 1
+
+
+def test_the_backbone_term_follows_rama_z_and_outliers(hairpin: Structure, density: Density) -> None:
+    odd = shaken(hairpin, 0.4)
+    state = make_state("odd", odd, problem_of(odd, density))
+    outlier = np.flatnonzero(ramachandran(odd).region == Region.OUTLIER)
+    assert len(outlier)
+    factors = []
+    for z in (0.4, -0.4, 1.5, -1.5, 30.0, -30.0, None):
+        strengths = Strengths()
+        strengths.learn(replace(state, geometry=replace(state.geometry, rama_z=z)), [])
+        factors.append(strengths.ramachandran)
+        assert strengths.outliers is not None
+        assert np.flatnonzero(strengths.outliers > 1).tolist() == outlier.tolist()
+    assert factors == pytest.approx([1.0, 1.0, np.exp(-0.25), np.exp(0.25), 0.5, 2.0, 1.0])
+    for _ in range(10):
+        strengths.learn(state, [])
+    assert strengths.outliers is not None
+    assert strengths.outliers.max() == 4.0
+
+
+def test_outliers_feel_more_of_the_backbone_term(hairpin: Structure, density: Density) -> None:
+    odd = shaken(hairpin, 0.4)
+    problem = problem_of(odd, density)
+    state = make_state("odd", odd, problem)
+    plain = make_target(state.model, problem, 10.0, Strengths()).ramachandran
+    strengths = Strengths()
+    strengths.learn(replace(state, geometry=replace(state.geometry, rama_z=None)), [])
+    learnt = make_target(state.model, problem, 10.0, strengths).ramachandran
+    score = ramachandran(odd).score[plain.residue]
+    assert plain.weight[score < 0.02] == pytest.approx(5.0 * plain.weight[score > 0.05].min())
+    assert (plain.weight[(score > 0.02) & (score < 0.05)] > plain.weight.min()).all()
+    raised = learnt.weight / plain.weight
+    assert raised.max() == pytest.approx(1.6)
+    assert ((raised > 1) == (ramachandran(odd).region[plain.residue] == Region.OUTLIER)).all()
 
 
 def test_the_backbone_term_is_weak_where_the_map_is_strong() -> None:

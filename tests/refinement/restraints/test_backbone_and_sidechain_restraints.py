@@ -9,10 +9,12 @@ import pytest
 
 from refinement import tables
 from refinement.conformers import backbone_torsions
+from refinement.restraints import backbone_potential as potential
 from refinement.restraints import ramachandran as rama
 from refinement.restraints.cbeta import GENERAL, cbeta_restraints
 from refinement.restraints.rotamers import rotamer_restraints, rotamer_scores, rotamer_targets
 from refinement.structure import from_gemmi
+from refinement.validation.ca_assignment import HELIX, LOOP, SHEET
 from refinement.validation.ramachandran import ALLOWED, RamachandranClass, ramachandran
 from refinement.validation.rotamers import rotamers
 
@@ -22,45 +24,100 @@ if TYPE_CHECKING:
 SEQUENCE = ["MET", "ALA", "GLY", "PRO", "VAL", "ASP", "LEU", "LYS", "PHE", "ARG", "PRO", "ILE", "SER", "TRP", "HIS"]
 
 
-def energy_at(category: RamachandranClass, phi: float, psi: float, place) -> float:
+def energy_at(row: int, phi: float, psi: float, place) -> float:
     """Return the energy of one residue whose φ and ψ are set exactly."""
     n, ca, c = np.array([0.0, 0, 0]), np.array([1.46, 0, 0]), np.array([2.0, 1.42, 0])
     before, after = place(c, ca, n, 1.34, 122.0, phi), place(n, ca, c, 1.34, 116.0, psi)
     x = np.stack([before, n, ca, c, after])
     atoms = np.arange(5, dtype=np.int32)[None]
-    kind = np.array([category], dtype=np.int32)
-    return rama.energy_and_gradient(x, atoms, kind, np.ones(1), rama.potentials(), np.zeros_like(x))
+    return rama.energy_and_gradient(x, atoms, np.array([row], dtype=np.int32), np.ones(1), rama.potentials(), np.zeros_like(x))
+
+
+def row_of(compound: str, state: int | None = LOOP, *, cis: bool = False, before_proline: bool = False) -> int:
+    states = None if state is None else np.array([state], dtype=np.int8)
+    flags = {"cis": np.array([cis]), "before_proline": np.array([before_proline])}
+    return int(potential.rows_of(states, np.array([compound]), **flags)[0])
+
+
+def test_spline_goes_through_the_potential(place) -> None:
+    counts = tables.rama_z().counts[HELIX][tables.rama_z().residue_types.index("LEU")]
+    grid = potential.levelled(*potential.log_density(counts, RamachandranClass.GENERAL), RamachandranClass.GENERAL)
+    rng = np.random.default_rng(1)
+    for i, j in rng.integers(0, 180, (20, 2)):
+        height = -energy_at(row_of("LEU", HELIX), -179.0 + 2 * i, -179.0 + 2 * j, place)
+        assert height == pytest.approx(grid[i, j], abs=1e-9)
 
 
 @pytest.mark.parametrize("category", list(RamachandranClass)[1:])
-def test_potential_is_the_log_density_and_falls_off_outside(category: RamachandranClass, place) -> None:
+def test_contours_fall_off_outside(category: RamachandranClass, place) -> None:
     grid = tables.ramachandran()[category]
-    smooth = rama.log_density(grid, float(ALLOWED[category]))
-    rng = np.random.default_rng(int(category))
-    for i, j in rng.integers(0, 180, (20, 2)):
-        height = -energy_at(category, -179.0 + 2 * i, -179.0 + 2 * j, place)
-        assert height == pytest.approx(smooth[i, j], abs=1e-9)
+    smooth = potential.contour_heights(category)
     favoured = grid > 0.1
     assert np.abs(smooth - np.log(np.maximum(grid, 1e-9)))[favoured].mean() < 0.1
     assert smooth.max() <= 0.0
     assert smooth[grid < ALLOWED[category]].max() < np.log(ALLOWED[category]) + 0.7
-    # the steepest way out is the reciprocal of the decay length, 1/12 per degree
-    outside = smooth[grid == 0]
-    assert outside.min() < np.log(ALLOWED[category]) - 1.0
+    assert smooth[grid == 0].min() < np.log(ALLOWED[category]) - 1.0
+    compound = {1: "GLY", 2: "PRO", 3: "PRO", 5: "VAL"}.get(int(category), "LEU")
+    row = row_of(compound, None, cis=category == RamachandranClass.CIS_PROLINE, before_proline=category == 4)
+    assert -energy_at(row, -61.0, -45.0, place) == pytest.approx(smooth[59, 67], abs=1e-9)
+
+
+def test_distance_to_a_contour_wraps_around() -> None:
+    region = tables.ramachandran()[RamachandranClass.GENERAL] >= 0.02
+    apart = potential.distance_to(RamachandranClass.GENERAL, 0.02)
+    inside = np.argwhere(region)
+    for i, j in ((0, 0), (120, 5), (178, 90), (90, 100)):
+        steps = np.abs(inside - (i, j))
+        steps = np.minimum(steps, 180 - steps)
+        assert apart[i, j] == pytest.approx(2.0 * np.sqrt((steps**2).sum(axis=1).min()))
+
+
+def test_counts_speak_only_where_there_are_enough() -> None:
+    contour = tables.ramachandran()[RamachandranClass.GENERAL].astype(float)
+    heights, _ = potential.log_density(np.zeros((90, 90)), RamachandranClass.GENERAL)
+    np.testing.assert_allclose(heights, potential.contour_heights(RamachandranClass.GENERAL), atol=1e-12)
+    counts = np.zeros((90, 90))
+    counts[29, 34] = 1e6  # φ = -62, ψ = -42
+    heights, density = potential.log_density(counts, RamachandranClass.GENERAL)
+    gain = heights - potential.contour_heights(RamachandranClass.GENERAL)
+    assert gain[58:60, 68:70].min() > 2.0
+    assert gain[30:34, 150:156].max() < -2.0
+    assert density[58, 68] / density.sum() > contour[58, 68] / contour.sum()
+
+
+@pytest.mark.parametrize("state", [HELIX, SHEET, LOOP])
+def test_what_is_typical_is_flat_and_what_is_not_is_not(state: int) -> None:
+    for name in ("ALA", "GLY", "VAL", "prePRO"):
+        counts = tables.rama_z().counts[state][tables.rama_z().residue_types.index(name)]
+        category = potential.CLASS_OF_TYPE.get(name, RamachandranClass.GENERAL)
+        heights, density = potential.log_density(counts, category)
+        grid = potential.levelled(heights, density, category)
+        share = density / density.sum()
+        top = potential.typical(heights, density)
+        # about half of the residues of good structures feel little
+        assert 0.4 < share[heights > top].sum() < 0.65
+        slope, before = np.hypot(*np.gradient(grid)), np.hypot(*np.gradient(heights))
+        flat = (heights > top + 0.5) & (potential.distance_to(category, 0.02) == 0)
+        assert np.average(slope[flat], weights=share[flat]) < 0.25 * np.average(before[flat], weights=share[flat])
+        rare = tables.ramachandran()[category] < 0.02
+        np.testing.assert_allclose(slope[rare].mean(), before[rare].mean(), rtol=0.1)
+        assert (grid <= heights + 1e-12).all()
+
+
+def test_mean_height_is_that_of_the_tables() -> None:
+    """With one summit the typical height is the mean of L over all residues, minus the entropy."""
+    angle = np.arange(-179.0, 181.0, 2.0)
+    radius = np.hypot(*np.meshgrid(angle - 1.0, angle - 1.0, indexing="ij")) / 6.0
+    heights = -(radius**2) / 2
+    found = potential.typical(heights, np.exp(heights))
+    assert found[90, 90] == pytest.approx(-1.0, abs=0.06)
 
 
 def test_potential_is_periodic(place) -> None:
     for angle in (-180.0, 180.0):
-        near = energy_at(RamachandranClass.GLYCINE, angle - 1e-7, 170.0, place)
-        far = energy_at(RamachandranClass.GLYCINE, angle + 1e-7, 170.0, place)
+        near = energy_at(row_of("GLY"), angle - 1e-7, 170.0, place)
+        far = energy_at(row_of("GLY"), angle + 1e-7, 170.0, place)
         assert near == pytest.approx(far, abs=1e-6)
-
-
-def test_distance_outside_wraps_around(place) -> None:
-    density = np.zeros((180, 180), dtype=np.float32)
-    density[178:, 90] = 1.0
-    smooth = rama.log_density(density, 0.001)
-    assert smooth[6, 90] == pytest.approx(np.log(0.001) - 7 * 2.0 / 12.0, abs=0.05)
 
 
 def test_ramachandran_restraints_cover_what_the_validation_evaluates(builder, topology_of) -> None:
@@ -71,12 +128,17 @@ def test_ramachandran_restraints_cover_what_the_validation_evaluates(builder, to
     judged = ramachandran(structure)
     evaluated = np.flatnonzero(judged.category != RamachandranClass.NONE)
     assert restraints.residue.tolist() == evaluated.tolist()
-    assert restraints.category.tolist() == judged.category[evaluated].tolist()
-    assert RamachandranClass.CIS_PROLINE in restraints.category
+    contours = rama.ramachandran_restraints(structure, topology_of(structure), contours=True)
+    first = len(rama.potentials()) - 6
+    assert (contours.row - first).tolist() == judged.category[evaluated].tolist()
+    assert first + RamachandranClass.CIS_PROLINE in contours.row
+    names = np.array([*tables.rama_z().residue_types] * 3)[restraints.row]
+    own = structure.residues.compound[evaluated]
+    assert (names[~np.isin(own, ["PRO"]) & (names != "prePRO")] == own[~np.isin(own, ["PRO"]) & (names != "prePRO")]).all()
+    assert names[own == "PRO"].tolist() == ["transPRO", "transPRO", "cisPRO"]
     assert (restraints.weight == 2.0).all()
     torsions = backbone_torsions(structure)
-    names = structure.names[restraints.atoms]
-    assert (names == ["C", "N", "CA", "C", "N"]).all()
+    assert (structure.names[restraints.atoms] == ["C", "N", "CA", "C", "N"]).all()
     assert np.isfinite(torsions.phi[restraints.residue]).all()
 
 
