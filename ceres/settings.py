@@ -215,6 +215,7 @@ def _archive() -> str:
 
 CERES_ARCHIVE = _archive()
 CERES_CACHE = _folder(env.text("CERES_CACHE") or str(CERES_VAR / "cache"))
+os.environ.setdefault("CERES_CACHE", str(CERES_CACHE))  # the engine, which knows no settings, keeps dictionaries there
 CERES_WORK = CERES_VAR / "work"
 CERES_STRICT = env.flag("CERES_STRICT")
 """Curate with the rules of 2020 taken literally."""

@@ -1,4 +1,4 @@
-"""Restraint dictionaries: a user's ligand file, then ``$CLIBD_MON``, then the project's own table."""
+"""Restraint dictionaries: a user's ligand file, a monomer library, the project's own table, or made from the chemistry."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import gemmi
 
+from refinement.compounds.made import made_dictionary
 from refinement.errors import RestraintError
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 TABLES = Path(__file__).resolve().parent.parent / "tables"
 MONOMERS = TABLES / "monomers.cif.gz"
 ATOM_TYPES = TABLES / "ener_lib.cif.gz"
+SYSTEM_MONOMERS = Path("/usr/share/refmac/monomers")
+"""Where Debian's package refmac-dictionary puts its library."""
 
 IONS: dict[str, str] = {
     "3CO": "Co", "3NI": "Ni", "AU3": "Au", "BR": "Br", "CL": "Cl", "CU1": "Cu", "F": "F",
@@ -36,8 +39,9 @@ def load_monomer_library(
     """Return restraint dictionaries for `compounds`.
 
     For every compound the first source wins: a file of the user, the folder ``$CLIBD_MON`` (CCP4
-    layout; may lack ``list/`` and ``ener_lib.cif``), the project's own table. Single metal and
-    halide ions need no dictionary.
+    layout; may lack ``list/`` and ``ener_lib.cif``), the project's own table, Debian's
+    refmac-dictionary, a dictionary made from the chemistry of the compound (`refinement.compounds`).
+    Single metal and halide ions need no dictionary.
 
     Parameters
     ----------
@@ -70,12 +74,32 @@ def load_monomer_library(
             if name not in given:
                 _add_from_folder(library, folder, name)
     for name in wanted:
-        if name not in library.monomers and (symbol := _ion_element(name)):
-            library.monomers[name] = _ion_compound(name, symbol)
+        if name not in library.monomers:
+            _add_further(library, name)
     unknown = [name for name in wanted if name not in library.monomers]
     if unknown and not partial:
         raise unknown_compounds(unknown)
     return library
+
+
+def _add_further(library: gemmi.MonLib, name: str) -> None:
+    """Add a compound that the user's files, his library and our own table don't have, if it can be known."""
+    symbol = _ion_element(name)
+    if symbol:
+        library.monomers[name] = _ion_compound(name, symbol)
+        return
+    if SYSTEM_MONOMERS.is_dir():
+        listed = SYSTEM_MONOMERS / name[0].lower() / f"{name}.cif"
+        read = _read_dictionary(listed) if listed.is_file() else None
+        if read is not None and name in read.monomers and _is_usable(read.monomers[name]):
+            library.monomers[name] = read.monomers[name]
+            return
+    document = made_dictionary(name)
+    if document is not None:
+        made = gemmi.MonLib()
+        made.read_monomer_doc(document)
+        if _is_usable(made.monomers[name]):
+            library.monomers[name] = made.monomers[name]
 
 
 def unknown_compounds(names: Sequence[str]) -> RestraintError:
@@ -123,7 +147,7 @@ def _add_user_file(library: gemmi.MonLib, path: Path) -> set[str]:
         raise RestraintError("dictionary_missing", message, "Check the path.")
     try:
         read = _read_dictionary(path)
-    except (ValueError, RuntimeError, OSError, UnicodeDecodeError) as fault:
+    except (ValueError, RuntimeError, IndexError, OSError, UnicodeDecodeError) as fault:
         message = f"The restraint dictionary {path.name} can't be read: {str(fault).splitlines()[0]}."
         raise RestraintError("dictionary_damaged", message, "Give a complete dictionary in CIF format.") from fault
     if not len(read.monomers):
@@ -145,7 +169,7 @@ def _add_from_folder(library: gemmi.MonLib, folder: Path, name: str) -> None:
         return
     try:
         read = _read_dictionary(path)
-    except (ValueError, RuntimeError, OSError, UnicodeDecodeError) as fault:
+    except (ValueError, RuntimeError, IndexError, OSError, UnicodeDecodeError) as fault:
         if name in library.monomers:
             return
         message = f"The dictionary {path} of {name} can't be read: {str(fault).splitlines()[0]}."

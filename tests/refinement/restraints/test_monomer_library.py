@@ -23,16 +23,16 @@ _chem_comp.name
 _chem_comp.group
 _chem_comp.number_atoms_all
 _chem_comp.number_atoms_nh
-XQZ XQZ example NON-POLYMER 2 2
-data_comp_XQZ
+LIG LIG example NON-POLYMER 2 2
+data_comp_LIG
 loop_
 _chem_comp_atom.comp_id
 _chem_comp_atom.atom_id
 _chem_comp_atom.type_symbol
 _chem_comp_atom.type_energy
 _chem_comp_atom.charge
-XQZ C1 C CH3 0
-XQZ O1 O OH1 0
+LIG C1 C CH3 0
+LIG O1 O OH1 0
 loop_
 _chem_comp_bond.comp_id
 _chem_comp_bond.atom_id_1
@@ -41,7 +41,7 @@ _chem_comp_bond.type
 _chem_comp_bond.aromatic
 _chem_comp_bond.value_dist
 _chem_comp_bond.value_dist_esd
-XQZ C1 O1 SINGLE n LENGTH 0.02
+LIG C1 O1 SINGLE n LENGTH 0.02
 """
 
 
@@ -71,9 +71,9 @@ def test_own_table_has_all_standard_residues_links_and_atom_types() -> None:
 
 def test_every_unknown_compound_is_named() -> None:
     with pytest.raises(RestraintError) as caught:
-        load_monomer_library(["ALA", "QQ2", "QQ1"])
+        load_monomer_library(["ALA", "INH", "DRG"])
     assert caught.value.code == "compound_unknown"
-    assert "QQ1, QQ2" in caught.value.message
+    assert "DRG, INH" in caught.value.message
     assert "ALA" not in caught.value.message
     assert caught.value.hint
 
@@ -81,16 +81,16 @@ def test_every_unknown_compound_is_named() -> None:
 def test_library_of_one_call_is_not_changed_by_another(tmp_path: Path) -> None:
     path = tmp_path / "ligand.cif"
     path.write_text(LIGAND.replace("LENGTH", "1.43"))
-    assert "XQZ" in load_monomer_library(["XQZ"], [path]).monomers
-    with pytest.raises(RestraintError, match="XQZ"):
-        load_monomer_library(["XQZ"])
+    assert "LIG" in load_monomer_library(["LIG"], [path]).monomers
+    with pytest.raises(RestraintError, match="LIG"):
+        load_monomer_library(["LIG"])
 
 
 def test_single_ions_need_no_dictionary_but_similar_names_do() -> None:
     library = load_monomer_library(["LI", "FE2", "BR"])
     assert library.monomers["FE2"].atoms[0].el.name == "Fe"
-    with pytest.raises(RestraintError, match="AGS"):
-        load_monomer_library(["AGS"])
+    with pytest.raises(RestraintError, match="LIG"):
+        load_monomer_library(["LIG"])
 
 
 def test_file_of_the_user_wins_and_the_last_one_of_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,11 +117,11 @@ def test_folder_without_a_compound_falls_back_to_the_own_table(tmp_path: Path, m
 def test_damaged_file_of_the_folder_is_named_when_nothing_else_knows_the_compound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "x").mkdir()
-    (tmp_path / "x" / "XQZ.cif").write_text("loop_ _a\n")
+    (tmp_path / "l").mkdir()
+    (tmp_path / "l" / "LIG.cif").write_text("loop_ _a\n")
     monkeypatch.setenv("CLIBD_MON", str(tmp_path))
-    with pytest.raises(RestraintError, match=r"XQZ\.cif") as caught:
-        load_monomer_library(["XQZ"])
+    with pytest.raises(RestraintError, match=r"LIG\.cif") as caught:
+        load_monomer_library(["LIG"])
     assert caught.value.code == "dictionary_damaged"
 
 
@@ -136,8 +136,8 @@ def test_missing_folder_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ("text", "code"),
     [
         ("", "dictionary_unusable"),
-        ("data_XQZ\n_chem_comp.id XQZ\n", "dictionary_unusable"),
-        ("data_comp_XQZ\nloop_\n_chem_comp_atom.atom_id\n_chem_comp_atom.type_symbol\nC1 C O1\n", "dictionary_damaged"),
+        ("data_LIG\n_chem_comp.id LIG\n", "dictionary_unusable"),
+        ("data_comp_LIG\nloop_\n_chem_comp_atom.atom_id\n_chem_comp_atom.type_symbol\nC1 C O1\n", "dictionary_damaged"),
         ("\x89PNG\r\n\x1a\n", "dictionary_damaged"),
         (LIGAND.replace("LENGTH", "?"), "dictionary_unusable"),
         (LIGAND.replace("LENGTH", "nonsense"), "dictionary_unusable"),
@@ -149,7 +149,7 @@ def test_bad_file_of_the_user_is_named(tmp_path: Path, text: str, code: str) -> 
     path = tmp_path / "mine.cif"
     path.write_text(text)
     with pytest.raises(RestraintError, match=r"mine\.cif") as caught:
-        load_monomer_library(["XQZ"], [path])
+        load_monomer_library(["LIG"], [path])
     assert caught.value.code == code
 
 
@@ -163,5 +163,5 @@ def test_truncated_compressed_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "mine.cif.gz"
     path.write_bytes(gzip.compress(LIGAND.replace("LENGTH", "1.43").encode())[:-40])
     with pytest.raises(RestraintError, match=r"mine\.cif\.gz") as caught:
-        load_monomer_library(["XQZ"], [path])
+        load_monomer_library(["LIG"], [path])
     assert caught.value.code == "dictionary_damaged"

@@ -1,0 +1,1 @@
+"""Restraints for compounds that no dictionary describes, made from their chemistry."""
