@@ -36,6 +36,8 @@ class Column:
         Characters.
     digits : int
         Digits after the point.
+    about : str
+        What the column holds, for the legend; "" where the title says it.
     dispensable : int
         The higher, the sooner the column is left out on a narrow terminal; 0 never is.
     """
@@ -44,25 +46,22 @@ class Column:
     title: str
     width: int
     digits: int
+    about: str = ""
     dispensable: int = 0
 
 
 COLUMNS: tuple[Column, ...] = (
     Column("cycle", "cycle", 5, 0),
-    Column("cc_mask", "CC", 5, 3),
-    Column("bonds_rmsd", "bonds", 6, 4, 3),
-    Column("angles_rmsd", "angles", 6, 2, 4),
-    Column("clashscore", "clash", 5, 1),
-    Column("rama_favored", "fav%", 5, 1, 1),
-    Column("rama_outliers", "out%", 5, 2, 2),
-    Column("rotamer_outliers", "rota%", 5, 2),
-    Column("weight", "weight", 6, 1, 6),
-    Column("moves", "moves", 7, 0, 5),
-    Column("cycle_seconds", "s", 5, 1, 1),
-)
-LEGEND = (
-    "Macro-cycles: CC mask with the B factors of the input; bonds (Å) and angles (°) from their targets, clashscore, "
-    "Ramachandran favoured and outliers, rotamer outliers, map weight, moves made (and undone), seconds."
+    Column("cc_mask", "CC", 5, 3, "CC mask with the B factors of the input"),
+    Column("bonds_rmsd", "bonds", 6, 4, "deviations of bonds (Å)", 3),
+    Column("angles_rmsd", "angles", 6, 2, "of angles (°)", 4),
+    Column("clashscore", "clash", 5, 1, "clashscore"),
+    Column("rama_favored", "fav%", 5, 1, "Ramachandran favoured", 1),
+    Column("rama_outliers", "out%", 5, 2, "and outliers", 2),
+    Column("rotamer_outliers", "rota%", 5, 2, "rotamer outliers"),
+    Column("weight", "weight", 6, 1, "map weight", 6),
+    Column("moves", "moves", 7, 0, "moves made (and undone)", 5),
+    Column("cycle_seconds", "s", 5, 1, "seconds", 1),
 )
 
 
@@ -93,7 +92,7 @@ class CycleLines:
         part = event.get("part", "")
         if part != self._part:
             self._part = part
-            self._heading(f"Refinement into {part}" if part else LEGEND)
+            self._heading(f"Refinement into {part}" if part else legend(self._columns))
         if event.get("cycle") == 0:
             self._start = event
         self._print(self._line(event))
@@ -139,6 +138,11 @@ def cell(event: Mapping[str, Any], column: Column) -> str:
         return ""
     value = event[column.key]
     return "–" if value is None else f"{value:.{column.digits}f}"
+
+
+def legend(columns: tuple[Column, ...]) -> str:
+    """Return what the columns hold."""
+    return f"Macro-cycles: {', '.join(column.about for column in columns if column.about)}."
 
 
 def fitting(columns: tuple[Column, ...], width: int) -> tuple[Column, ...]:

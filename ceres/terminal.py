@@ -180,7 +180,7 @@ def _comparison(table: Mapping[str, Any]) -> str:
     """Return how many metrics moved which way, and the names of those that became worse."""
     found = compare(table["initial"], table["refined"])
     colour = {"improved": "green", "worse": "red"}.get(found.verdict, "yellow")
-    worse = f": {', '.join(BY_KEY[key].label for key in found.worse)}" if found.worse else ""
+    worse = f": {'; '.join(BY_KEY[key].label for key in found.worse)}" if found.worse else ""
     counts = f"{len(found.better)} of {found.compared} metrics better, {len(found.worse)} worse{escape(worse)}"
     return f"\n[{colour}]{found.verdict.capitalize()}[/]: {counts}."
 

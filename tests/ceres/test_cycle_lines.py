@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from ceres.changes import changes_in_words
-from ceres.cycles import COLUMNS, GAP, CycleLines, fitting
+from ceres.cycles import COLUMNS, GAP, CycleLines, fitting, legend
 
 START: dict[str, Any] = {
     "event": "state", "state": "deposited", "cycle": 0, "cycles": 2, "cc_mask": 0.7, "bonds_rmsd": 0.012, "angles_rmsd": 1.6,
@@ -68,6 +68,8 @@ def test_lines_fit_the_terminal(width: int) -> None:
     assert sum(column.width + GAP for column in columns) - GAP <= width
     assert {"cycle", "cc_mask", "clashscore", "rotamer_outliers"} <= {column.key for column in columns}
     assert (columns == COLUMNS) == (width == 80)
+    assert ("map weight" in legend(columns)) == (width == 80)
+    assert "clashscore" in legend(columns)
 
 
 def test_changes_are_counted_and_the_first_are_named() -> None:
