@@ -11,7 +11,7 @@ import pytest
 import redis
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(300)]
-FILES_OF_A_RESULT = 9
+FILES_OF_A_RESULT = 10
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
