@@ -58,6 +58,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("clashscore", "clash", 5, 1, "clashscore"),
     Column("rama_favored", "fav%", 5, 1, "Ramachandran favoured", 1),
     Column("rama_outliers", "out%", 5, 2, "and outliers", 2),
+    Column("rama_z", "rama-Z", 6, 2, "Rama-Z", 7),
     Column("rotamer_outliers", "rota%", 5, 2, "rotamer outliers"),
     Column("weight", "weight", 6, 1, "map weight", 6),
     Column("moves", "moves", 7, 0, "moves made (and undone)", 5),

@@ -151,6 +151,7 @@ PROTOCOLS: dict[str, Settings] = {
         ramachandran_potential="contours",
         outlier_boost=1.0,
         rotamer_sigma=5.0,
+        hydrogen_bonds=1.0,
         contacts="united",
         side_chain_cycles=10,
         side_chains="doubtful",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ceres.models import Result
 
-COLUMNS = ("cc_mask", "bonds_rmsd", "angles_rmsd", "clashscore", "rama_favored", "rama_outliers", "rotamer_outliers")
+COLUMNS = ("cc_mask", "bonds_rmsd", "angles_rmsd", "clashscore", "rama_favored", "rama_outliers", "rama_z", "rotamer_outliers")
 DRAWN = ("cc_mask", "clashscore", "rama_favored", "rotamer_outliers")
 """Metrics of the table, and those that have a figure."""
 

@@ -60,7 +60,14 @@ REFINED = {
     "rmsd_to_initial": 0.61,
 }
 REASONS = {"fsc_work": "no_half_maps", "fsc_free": "no_half_maps", "emringer": "resolution_too_low"}
-CYCLE = {"bonds_rmsd": 0.0051, "angles_rmsd": 0.82, "rama_favored": 97.4, "rama_outliers": 0.0, "rotamer_outliers": 0.4}
+CYCLE = {
+    "bonds_rmsd": 0.0051,
+    "angles_rmsd": 0.82,
+    "rama_favored": 97.4,
+    "rama_outliers": 0.0,
+    "rama_z": 1.79,
+    "rotamer_outliers": 0.4,
+}
 REFINEMENT = {
     "kept": "cycle 2",
     "verdict": "Cycle 2 is kept: it fits best, and none of the 3 cycles did harm; CC_mask 0.612 → 0.748.",

@@ -90,10 +90,10 @@ def test_the_cycles_and_what_they_changed(client: Client, factory: ModuleType, p
     page_is_sound(response)
     text = text_of(response)
     assert "Cycle 2 is kept: it fits best, and none of the 3 cycles did harm; CC_mask 0.612 → 0.748." in text
-    assert "Deposited 0.612 0.0124 1.66 21.30 91.2 1.25 8.60" in text
-    assert "Cycle 2 kept 0.670 0.0051 0.82 7.00 97.4 0.00 0.40 11.9 3 2.5" in text
-    assert "Cycle 3 0.680 0.0051 0.82 6.00 97.4 0.00 0.40 11.9 2, 1 undone 3.8" in text
-    assert "Refined, with new B factors 0.748 0.0051 0.82 5.10 97.4 0.00 0.40" in text
+    assert "Deposited 0.612 0.0124 1.66 21.30 91.2 1.25 −2.53 8.60" in text
+    assert "Cycle 2 kept 0.670 0.0051 0.82 7.00 97.4 0.00 1.79 0.40 11.9 3 2.5" in text
+    assert "Cycle 3 0.680 0.0051 0.82 6.00 97.4 0.00 1.79 0.40 11.9 2, 1 undone 3.8" in text
+    assert "Refined, with new B factors 0.748 0.0051 0.82 5.10 97.4 0.00 1.79 0.40" in text
     assert "14 side chains changed rotamer A/1 LYS mttt→ptmt A/2 LYS" in text
     assert "A/12 LYS mttt→ptmt and 2 more in changes.json" in text
     assert "1 peptide was flipped B/7A GLY" in text
