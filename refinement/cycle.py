@@ -149,7 +149,7 @@ def _minimised(label: str, model: Model, problem: Problem, weight: float, streng
         model.structure.positions,
         max_iterations=settings.iterations,
         max_shift=settings.max_shift,
-        curvature=target.curvature(),
+        curvature=target.variables(model.structure.positions),
     )
     target.close()
     structure = with_standard_names(model.structure.moved(found.x))

@@ -19,7 +19,7 @@ from refinement.moves.placement import place
 from refinement.restraints.reference_model import reference_restraints
 from refinement.restraints.topology import build_topology
 from refinement.score import harm
-from refinement.states import Problem, State, Strengths, make_state, make_target
+from refinement.states import Problem, State, Strengths, elimination_pattern, make_state, make_target
 from refinement.threads import processors
 from refinement.validation.clashscore import clashscore
 from refinement.weight import map_weight
@@ -39,6 +39,9 @@ DEPOSITED, PLACED = "deposited", "placed"
 """Labels of the state that the cycles begin with: as it came in, or after rigid motions."""
 SETTLED = 0.003
 """Å; when a whole cycle moves the atoms less than this (rms) further cycles are idle."""
+IDLE, IDLE_CYCLES = 5e-4, 2
+"""So they are after this many cycles in a row that don't raise the density at the atoms by this part of it, once all moves
+have been made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +104,9 @@ def refine(
     label = DEPOSITED if placed.structure is bare else PLACED
     bare = placed.structure
     box = box_around(density, bare.positions, settings.cushion)
+    topology = build_topology(bare, library)
     problem = Problem(
-        topology=build_topology(bare, library),
+        topology=topology,
         library=library,
         density=box,
         interpolated=prepare(box),
@@ -110,6 +114,7 @@ def refine(
         settings=settings,
         threads=available,
         reference=_held(bare, reference, settings, log),
+        pattern=elimination_pattern(bare, topology),
     )
     for warning in problem.topology.warnings:
         log.add("restraints", warning)
@@ -178,10 +183,19 @@ def _macro_cycles(
         rows.append({**_row(state), **did})
         if settings.harmless:
             strengths.learn(state, harms)
-        if moved < SETTLED and not harms:
+        if not harms and (moved < SETTLED or _idle(states, settings)):
             log.add("settled", f"Cycle {cycle} moved atoms by {moved:.4f} Å: the model has settled.")
             break
     return states, weight, rows
+
+
+def _idle(states: list[State], settings: Settings) -> bool:
+    """Return whether the last cycles, which made no moves, didn't raise the density."""
+    if len(states) < max(settings.side_chain_cycles, *settings.flip_cycles, 1) + IDLE_CYCLES:
+        return False
+    before = max(state.density_mean for state in states[:-IDLE_CYCLES])
+    gains = [state.density_mean - before for state in states[-IDLE_CYCLES:]]
+    return max(gains) < IDLE * abs(before)
 
 
 def _row(state: State) -> dict[str, Any]:

@@ -22,7 +22,9 @@ class Settings(BaseModel):
 
     protocol: str = Field("default", description="Name of the protocol.")
     cycles: int = Field(10, ge=1, le=100, description="Macro-cycles; the published service used 10.")
-    iterations: int = Field(60, ge=1, description="Optimiser steps in a macro-cycle; targets are renewed between cycles.")
+    iterations: int = Field(
+        30, ge=1, description="Optimiser steps in a macro-cycle, worth 120 without preconditioner; targets are renewed between."
+    )
     max_shift: float = Field(
         0.25, gt=0, description="Å; longest shift of an atom in one step, keeps bonds in reach of their targets."
     )

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from refinement.elimination import Pattern
 from refinement.further_terms import further_terms
 from refinement.restraints.cbeta import cbeta_restraints
+from refinement.restraints.curvature import joined_atoms
 from refinement.restraints.hydrogens import hydrogenate, rehydrogenate
 from refinement.restraints.nonbonded import make_nonbonded
 from refinement.restraints.ramachandran import ramachandran_restraints
@@ -101,6 +103,8 @@ class Problem:
     threads: int
     reference: DihedralRestraints | None = None
     """Torsions held where a reference model has them."""
+    pattern: Pattern | None = None
+    """From `elimination_pattern`; minimisation takes several times as many steps without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,11 @@ class State:
         return self.model.structure
 
 
+def elimination_pattern(structure: Structure, topology: Topology) -> Pattern:
+    """Return the pattern of the covalent and rotamer restraints of a model without hydrogens."""
+    return Pattern.of(len(structure), [*joined_atoms(topology), rotamer_restraints(rotamer_targets(structure)).atoms])
+
+
 def make_state(label: str, structure: Structure, problem: Problem, *, like: Model | None = None) -> State:
     """Build hydrogens on a model and measure it; `like` is the same model elsewhere, which saves work."""
     model = Model.of(structure, problem.library, like=like)
@@ -209,6 +218,7 @@ def make_target(model: Model, problem: Problem, weight: float, strengths: Streng
         ramachandran=backbone.weighted(weight * share * boost * strengths.ramachandran),
         map_weight=weight,
         extra=extra,
+        pattern=problem.pattern,
         threads=problem.threads,
     )
 

@@ -16,6 +16,7 @@ import numpy as np
 from refinement.restraints import riding
 from refinement.restraints.arrays import BondKind, TorsionKind
 from refinement.restraints.covalent import Covalent, covalent_restraints
+from refinement.restraints.curvature import add_curvature
 from refinement.restraints.nucleic_targets import pucker_torsions
 from refinement.restraints.standard_targets import standard_targets
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from refinement.elimination import Factor, Pattern
     from refinement.maps.interpolation import InterpolatedMap
     from refinement.restraints.dihedrals import DihedralRestraints
     from refinement.restraints.hydrogens import Hydrogenated
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
 CARBON_NUMBER = 6.0
 BOND_SIGMA_FLOOR = 0.008
 """Å; some dictionary bonds claim to be known better than anything in a map."""
+MAP_CURVATURE = 20.0
+"""Å⁻², for each unit of the map weight: what an atom feels besides covalent restraints. The map alone curves by 2 to 5 at
+the middle of an atom and contacts, whose weight is a multiple of it, by more; the number of steps hardly changes between
+5 and 50."""
 METAL_SIGMA = 0.04
 """Å; the spread of metal distances over all structures (up to 0.25) would let the map pull a metal off its ligand."""
 
@@ -74,6 +80,8 @@ class Target:
         Weight of the density of a carbon atom, map in standard deviations.
     contact_weight, contact_reduction, list_margin : float
         Weight of contacts (1/Å²), the overlap that costs nothing and the margin of the pair list (Å).
+    pattern : Pattern or None
+        Who is joined to whom by covalent restraints, for `variables`.
     threads : int
         1, or more for a helper thread.
     """
@@ -92,6 +100,7 @@ class Target:
         ramachandran: RamachandranRestraints,
         map_weight: float,
         extra: Mapping[str, Term] | None = None,
+        pattern: Pattern | None = None,
         threads: int = 1,
     ) -> None:
         self.model, self.density, self.nonbonded = model, density, nonbonded
@@ -99,6 +108,7 @@ class Target:
         self.covalent, self.torsions, self.ramachandran = covalent, torsions, ramachandran
         self.map_weight = map_weight
         self.extra = dict(extra or {})
+        self.pattern = pattern
         full = model.structure
         self._positions = full.positions.copy()
         self._pairs = nonbonded.pair_list(self._positions, margin=list_margin)
@@ -135,6 +145,19 @@ class Target:
         """Return an estimate of the Hessian's diagonal, shape (n_heavy, 3), for preconditioning."""
         stiff = self.covalent.curvature(len(self._bare)) + 2.0 * self.contact_weight / 3.0
         return np.repeat(stiff[:, None], 3, axis=1)
+
+    def variables(self, x: NDArray[np.float64]) -> Factor | NDArray[np.float64]:
+        """Return variables in which the target curves about equally in all directions near positions x, shape (n_heavy, 3).
+
+        They are those of the covalent restraints and, on the diagonal, of the map and what else there is; without a
+        pattern the diagonal of the Hessian alone.
+        """
+        if self.pattern is None:
+            return self.curvature()
+        matrix = self.pattern.empty()
+        add_curvature(self.covalent, self.torsions, x, matrix)
+        matrix.add_diagonal(MAP_CURVATURE * max(self.map_weight, 1.0) * np.maximum(self.scattering, 1.0))
+        return matrix.factor()
 
     def close(self) -> None:
         """Stop the helper thread."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from refinement.structure import Structure
     from refinement.target import Target
 
-TRIAL_ITERATIONS = 40
+TRIAL_ITERATIONS = 20
 EXPONENT = 1.1
 
 
@@ -42,9 +42,9 @@ def map_weight(target_with: Callable[[float], Target], structure: Structure, top
     """
     trial = settings.weight_trial
     target = target_with(trial)
-    found = minimise(
-        target, structure.positions, max_iterations=TRIAL_ITERATIONS, max_shift=settings.max_shift, curvature=target.curvature()
-    )
+    start = structure.positions
+    variables = target.variables(start)
+    found = minimise(target, start, max_iterations=TRIAL_ITERATIONS, max_shift=settings.max_shift, curvature=variables)
     target.close()
     deviation = covalent_geometry(structure.moved(found.x), topology).bonds.rmsd
     if not deviation:  # waters or single atoms only: nothing is bonded
