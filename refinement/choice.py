@@ -26,7 +26,7 @@ def choose(
     initial: State, states: list[State], problem: Problem, log: RunLog, progress: Callable[[str, float], None]
 ) -> tuple[Structure, dict[str, Any]]:
     """Fit B factors of the best harmless state and keep it if it fits no worse; otherwise the next, at last the deposited one."""
-    cc_initial = cc_in_box(initial.structure, problem) if initial.cc_mask is None else initial.cc_mask
+    cc_initial = initial.cc_mask
     if not problem.settings.harmless:
         return _last(initial, states[-1], cc_initial, problem, log, progress)
     candidates = _best_first([state for state in states if not harm(initial.geometry, state.geometry)])
@@ -105,9 +105,3 @@ def _with_occupancies(structure: Structure, problem: Problem, log: RunLog) -> St
         sentence = f"Occupancies of {fit.groups} groups of conformers: CC_mask {fit.cc_before:.4f} -> {fit.cc_after:.4f}."
         log.add("occupancies", sentence, groups=fit.groups, cc_before=fit.cc_before, cc_after=fit.cc_after)
     return fit.structure
-
-
-def cc_in_box(structure: Structure, problem: Problem) -> float:
-    """Return CC_mask in the box of the refinement, with the B factors as they are."""
-    density, resolution, threads = problem.density, problem.resolution, problem.threads
-    return fit_b(structure, density, resolution, evaluations=0, smoothness=0.0, threads=threads).cc_before

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refinement.choice import cc_in_box, choose
+from refinement.choice import choose
 from refinement.cycle import prepared, run_cycle
 from refinement.maps.boxing import box_around
 from refinement.maps.interpolation import prepare
@@ -119,7 +119,6 @@ def refine(
     for warning in problem.topology.warnings:
         log.add("restraints", warning)
     initial = _judged_as_given(make_state(label, bare, problem), structure, problem)
-    initial = replace(initial, cc_mask=cc_in_box(bare, problem))
     _log_state(log, initial, cycle=0, cycles=settings.cycles)
     states, weight, cycles = _macro_cycles(initial, prepared(initial, problem, log), problem, log, progress)
     final, record = choose(initial, states, problem, log, progress)
@@ -165,7 +164,6 @@ def _macro_cycles(
             log.add("weight", f"Map weight {weight:.2f}.", weight=weight)
         before, applied = state, weight * strengths.map
         state, found, moves = run_cycle(cycle, before, initial, problem, weight, strengths, log)
-        state = replace(state, cc_mask=cc_in_box(state.structure, problem))
         states.append(state)
         moved = float(np.sqrt(((found.x - before.structure.positions) ** 2).sum(axis=1).mean()))
         harms = harm(initial.geometry, state.geometry)

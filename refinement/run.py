@@ -193,7 +193,7 @@ def refine_files(
     table["timings_s"]["refine"] = round(refine_seconds, 3)
     log.add("done", f"Refined and validated in {time.perf_counter() - started:.1f} s.")
     report("write", "results", 0.0)
-    _write_refinement(output, inputs, final, {"initial": initial, "refined": refined}, table, changes, log)
+    _write_refinement(output, inputs, final, {"initial": initial, "refined": refined}, table, changes, log, processors(threads))
     report("write", "results", 1.0)
     return table
 
@@ -258,17 +258,21 @@ def _write_refinement(
     table: dict[str, Any],
     changes: Listed,
     log: RunLog,
+    threads: int,
 ) -> None:
-    """Write all files of a refinement."""
+    """Write all files of a refinement, the packed ones at the same time."""
     initial, refined = states["initial"], states["refined"]
     residues = {"initial": (inputs.structure.residues, initial.residues), "refined": (final.residues, refined.residues)}
     with output_folder(output) as folder:
-        write_refined_model(folder / REFINED_MODEL, final, inputs.model, refined.metrics, refined.details["restraints"])
-        write_json(folder / "table_one.json", table)
-        write_json(folder / "changes.json", {"schema": SCHEMA, "counts": table["refinement"]["changes"]["counts"], **changes})
-        write_residues(folder / "residues.parquet", residues)
-        write_json(folder / "curves.json", {state: validation.curves for state, validation in states.items()})
-        write_map(folder / "boxed_map.ccp4.gz", _boxed(inputs.density, inputs.structure, final))
+        boxed = partial(write_map, folder / "boxed_map.ccp4.gz", _boxed(inputs.density, inputs.structure, final))
+        with beside(threads, boxed) as written:
+            write_refined_model(folder / REFINED_MODEL, final, inputs.model, refined.metrics, refined.details["restraints"])
+            write_json(folder / "table_one.json", table)
+            counts = table["refinement"]["changes"]["counts"]
+            write_json(folder / "changes.json", {"schema": SCHEMA, "counts": counts, **changes})
+            write_residues(folder / "residues.parquet", residues)
+            write_json(folder / "curves.json", {state: validation.curves for state, validation in states.items()})
+            written()
         log.write(folder)
 
 

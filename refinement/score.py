@@ -85,20 +85,29 @@ class Geometry:
         return asdict(self)
 
 
-def measure_geometry(structure: Structure, topology: Topology, library: gemmi.MonLib, built: Hydrogenated) -> Geometry:
-    """Measure a model without hydrogens; `built` is the same model with new ones, on which clashes are counted."""
+def without_contacts(structure: Structure, topology: Topology) -> dict[str, float | None]:
+    """Return the geometry of a model without hydrogens, all but the clashes."""
     normality = rama_z(structure)
     enough = normality.counts["rama_z"] >= ENOUGH_FOR_Z
-    contacts = ContactModel(built.structure, built.bonding.neighbours, built.types, hydrogens_added=True)
-    found = {
+    return {
         **ramachandran(structure).summary,
         "rama_z": normality.summary["rama_z"] if enough else None,
         **rotamers(structure).summary,
         **cbeta_deviations(structure).summary,
         **omega(structure).summary,
         **covalent_geometry(structure, topology).summary,
-        **clashscore(structure, library, model=contacts).summary,
     }
+
+
+def contacts(structure: Structure, library: gemmi.MonLib, built: Hydrogenated) -> dict[str, float | None]:
+    """Return the clashes of a model without hydrogens, counted on `built`, the same model with new ones."""
+    model = ContactModel(built.structure, built.bonding.neighbours, built.types, hydrogens_added=True)
+    return clashscore(structure, library, model=model).summary
+
+
+def geometry_of(*parts: dict[str, float | None]) -> Geometry:
+    """Join what `without_contacts` and `contacts` return."""
+    found = {name: value for part in parts for name, value in part.items()}
     return Geometry(**{name: found[name] for name in Geometry.__slots__})
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from refinement.elimination import Pattern
 from refinement.further_terms import further_terms
+from refinement.moves.adp import cc_mask
 from refinement.restraints.cbeta import cbeta_restraints
 from refinement.restraints.curvature import joined_atoms
 from refinement.restraints.hydrogens import hydrogenate, rehydrogenate
@@ -18,8 +19,9 @@ from refinement.restraints.ramachandran import ramachandran_restraints
 from refinement.restraints.riding import place
 from refinement.restraints.rotamers import rotamer_restraints, rotamer_targets
 from refinement.restraints.united_contacts import united_contacts
-from refinement.score import Geometry, measure_geometry
+from refinement.score import Geometry, contacts, geometry_of, without_contacts
 from refinement.target import Target, covalent_terms
+from refinement.threads import beside
 from refinement.validation.ramachandran import FAVORED, Region, ramachandran
 
 if TYPE_CHECKING:
@@ -158,8 +160,8 @@ class State:
     model: Model
     geometry: Geometry
     density_mean: float
-    cc_mask: float | None = None
-    """With the B factors of the input; None where it hasn't been computed."""
+    cc_mask: float
+    """In the box of the refinement, with the B factors of the input."""
 
     @property
     def structure(self) -> Structure:
@@ -174,10 +176,17 @@ def elimination_pattern(structure: Structure, topology: Topology) -> Pattern:
 
 def make_state(label: str, structure: Structure, problem: Problem, *, like: Model | None = None) -> State:
     """Build hydrogens on a model and measure it; `like` is the same model elsewhere, which saves work."""
-    model = Model.of(structure, problem.library, like=like)
-    geometry = measure_geometry(structure, problem.topology, problem.library, model.hydrogenated)
-    values: NDArray[np.float64] = problem.interpolated.values(structure.positions)
-    return State(label, model, geometry, float(values.mean()))
+
+    def of_heavy_atoms() -> tuple[dict[str, float | None], float, float]:
+        density: NDArray[np.float64] = problem.interpolated.values(structure.positions)
+        fit = cc_mask(structure, problem.density, problem.resolution)
+        return without_contacts(structure, problem.topology), float(density.mean()), fit
+
+    with beside(problem.threads, of_heavy_atoms) as others:
+        model = Model.of(structure, problem.library, like=like)
+        clashes = contacts(structure, problem.library, model.hydrogenated)
+        rest, density_mean, fit = others()
+    return State(label, model, geometry_of(rest, clashes), density_mean, fit)
 
 
 def make_target(model: Model, problem: Problem, weight: float, strengths: Strengths) -> Target:

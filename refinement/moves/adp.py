@@ -47,6 +47,8 @@ BOND_LENGTH = 1.5
 """Å; atoms at this distance are held together with unit weight."""
 ATOM_STIFFNESS = 4.0
 """Factor on the smoothness where atoms have B factors of their own: there is less in the map for each."""
+CUSHION = 8.0
+"""Å; margin of the box that the fit works in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def fit_b(
     evaluations: int,
     smoothness: float,
     by_residue: bool = False,
-    cushion: float = 8.0,
+    cushion: float = CUSHION,
     threads: int = 1,
 ) -> AdpFit:
     """Fit B factors to the map: one per atom, per half of a residue (backbone, side chain), or per residue, by resolution.
@@ -115,6 +117,12 @@ def fit_b(
     kept = after > before
     new = replace(structure, b_iso=b_iso) if kept else structure
     return AdpFit(new, before, after if kept else before, int(group.max()) + 1, kept)
+
+
+def cc_mask(structure: Structure, density: Density, d_min: float, *, cushion: float = CUSHION, threads: int = 1) -> float:
+    """Return CC_mask in the fitting box, with the B factors as they are; arguments as for `fit_b`."""
+    box = box_around(density, structure.positions, cushion)
+    return MapFit.prepare(structure, box, d_min, np.arange(len(structure)), 0.0, threads).correlation(structure.b_iso)
 
 
 def _groups(structure: Structure, d_min: float) -> NDArray[np.int64]:
@@ -165,7 +173,8 @@ class MapFit:
         observed = box.values[mask].astype(np.float64)
         observed -= observed.mean()
         observed /= max(float(np.sqrt((observed**2).sum())), 1e-30)
-        return cls(grid, structure, group, mask, observed, *_neighbours(structure, group), smoothness)
+        pairs, closeness = _neighbours(structure, group) if smoothness else (np.empty((0, 2), dtype=np.int64), np.empty(0))
+        return cls(grid, structure, group, mask, observed, pairs, closeness, smoothness)
 
     def uniform_correlations(self) -> list[float]:
         """Return CC_mask with each of the `UNIFORM_TRIALS`; one summation serves all."""
