@@ -13,6 +13,9 @@ STAMP := .installed
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
+# Programs of their own, not suites.
+PROGRAMS := $(addprefix benchmarks/,refinement.py target.py toolbox_gradient.py validation.py)
+
 .PHONY: setup demo serve test lint bench
 
 setup: .venv/$(STAMP) static/vendor/$(STAMP)
@@ -57,4 +60,4 @@ lint: setup
 	$(BIN)/lint-imports
 
 bench: setup
-	@$(BIN)/python -m pytest $(filter-out benchmarks/refinement.py benchmarks/validation.py,$(wildcard benchmarks/*.py)) --benchmark-only --benchmark-columns=min,median,rounds
+	@$(BIN)/python -m pytest $(filter-out $(PROGRAMS),$(wildcard benchmarks/*.py)) --benchmark-only --benchmark-columns=min,median,rounds

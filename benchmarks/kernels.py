@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from refinement.conformers import STANDARD_AMINO_ACIDS
-from refinement.restraints import kernels
+from refinement.restraints import angle_kernel, kernels
 from refinement.restraints.cbeta import cbeta_restraints
 from refinement.restraints.covalent import covalent_restraints
 from refinement.restraints.graph import exclusions, neighbours
@@ -100,7 +100,7 @@ def terms(structure: Structure, library: gemmi.MonLib) -> dict[str, tuple[int, C
             len(c.bonds),
             lambda g: kernels.bonds(x, c.bonds.atoms, c.bonds.target, c.bond_weight, c.bond_limit, g),
         ),
-        "angles": (len(c.angles), lambda g: kernels.angles(x, c.angles.atoms, c.angles.target, c.angle_weight, g)),
+        "angles": (len(c.angles), lambda g: angle_kernel.angles(x, c.angles.atoms, c.angles.target, c.angle_weight, g)),
         "torsions": (
             len(c.torsions),
             lambda g: kernels.torsions(

@@ -18,6 +18,7 @@ from refinement.restraints.arrays import BondKind, TorsionKind
 from refinement.restraints.covalent import Covalent, covalent_restraints
 from refinement.restraints.curvature import add_curvature
 from refinement.restraints.nucleic_targets import pucker_torsions
+from refinement.restraints.rider import Rider, gather, scatter
 from refinement.restraints.standard_targets import standard_targets
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ class Term(Protocol):
 class Target:
     """Energy and gradient of the non-hydrogen atoms.
 
-    Two groups of terms are summed into two buffers that are added at the end, always in the same order, so
-    that one and two threads give the same bits.
+    Two groups of terms that take about as long, contacts with the map and all others, are summed into buffers of their own,
+    which are added at the end, always in the same order, so that one and two threads give the same bits.
 
     Parameters
     ----------
@@ -112,10 +113,11 @@ class Target:
         full = model.structure
         self._positions = full.positions.copy()
         self._pairs = nonbonded.pair_list(self._positions, margin=list_margin)
-        self._heavy = model.heavy
+        self._heavy, self._rider = model.heavy, Rider(model.riding)
         self._bare = np.empty((len(model.heavy), 3))
         self._full_gradient = np.zeros_like(full.positions)
-        self._bare_gradient = np.zeros_like(self._bare)
+        self._bare_gradient, self._map_gradient = np.zeros_like(self._bare), np.zeros_like(self._bare)
+        self._map_weights = np.empty(len(model.heavy))
         self.scattering = full.elements[model.heavy] / CARBON_NUMBER * full.occupancy[model.heavy]
         self._pool = ThreadPoolExecutor(1) if threads > 1 else None
         self.energies: dict[str, float] = {}
@@ -124,15 +126,16 @@ class Target:
         """Return the energy at positions x, shape (n_heavy, 3), and overwrite `gradient`."""
         self._bare[:] = x
         if self._pool is None:
-            contact = self._contact_terms()
+            around = self._surroundings()
             rest = self._heavy_atom_terms()
         else:
-            pending = self._pool.submit(self._contact_terms)
+            pending = self._pool.submit(self._surroundings)
             rest = self._heavy_atom_terms()
-            contact = pending.result()
-        np.add(self._bare_gradient, self._full_gradient[self._heavy], out=gradient)
-        self.energies = {"contacts": contact, **rest}
-        return contact + sum(rest.values())
+            around = pending.result()
+        gather(self._bare_gradient, self._full_gradient, self._heavy, gradient)
+        gradient += self._map_gradient
+        self.energies = {**around, **rest}
+        return sum(self.energies.values())
 
     def full_positions(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the positions of all atoms, hydrogens placed."""
@@ -164,21 +167,29 @@ class Target:
         if self._pool is not None:
             self._pool.shutdown()
 
+    def _surroundings(self) -> dict[str, float]:
+        """Contacts and the map."""
+        contacts = self._contact_terms()
+        self._map_gradient[:] = 0.0
+        np.multiply(self.scattering, self.map_weight, out=self._map_weights)
+        density = self.density.energy_and_gradient(self._bare, self._map_weights, self._map_gradient)
+        return {"contacts": contacts, "map": density}
+
     def _contact_terms(self) -> float:
         """Contacts of all atoms; their gradient on hydrogens is folded onto the heavy atoms."""
         self._full_gradient[:] = 0.0
-        self._positions[self._heavy] = self._bare
-        riding.place(self.model.riding, self._positions)
+        scatter(self._bare, self._heavy, self._positions)
+        self._rider.place(self._positions)
         if self._pairs.outdated(self._positions):
             self._pairs = self.nonbonded.pair_list(self._positions, margin=self.list_margin)
         energy = self._pairs.energy_and_gradient(
             self._positions, self._full_gradient, weight=self.contact_weight, reduction=self.contact_reduction
         )
-        riding.fold_gradient(self.model.riding, self._positions, self._full_gradient)
+        self._rider.fold(self._full_gradient)
         return energy
 
     def _heavy_atom_terms(self) -> dict[str, float]:
-        """Everything that hydrogens have no part in."""
+        """All terms of single residues and their bonds; hydrogens have no part in them."""
         gradient = self._bare_gradient
         gradient[:] = 0.0
         energies = self.covalent.energies(self._bare, gradient)
@@ -187,7 +198,6 @@ class Target:
         energies["ramachandran"] = self.ramachandran.energy_and_gradient(self._bare, gradient)
         for name, restraint in self.extra.items():
             energies[name] = restraint.energy_and_gradient(self._bare, gradient)
-        energies["map"] = self.density.energy_and_gradient(self._bare, self.map_weight * self.scattering, gradient)
         return energies
 
 

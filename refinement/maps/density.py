@@ -80,8 +80,8 @@ class Density:
         grid = self.grid_coordinates(positions)
         return np.asarray(((grid >= 0) & (grid <= np.array(self.values.shape) - 1)).all(axis=1))
 
-    def normalised(self) -> Density:
-        """Return the map with mean 0 and standard deviation 1 over the whole box.
+    def normalised(self, out: NDArray[np.float32] | None = None) -> Density:
+        """Return the map with mean 0 and standard deviation 1 over the whole box, written to `out` if that is given.
 
         Raises
         ------
@@ -89,11 +89,15 @@ class Density:
             ``map_constant`` if all voxels are equal.
         """
         mean = self.values.mean(dtype=np.float64)
-        deviation = self.values.std(dtype=np.float64)
+        # plane by plane: the squares of a large map would take twice its memory
+        squares = np.array([np.square(plane - mean, dtype=np.float64).sum() for plane in self.values])
+        deviation = np.sqrt(squares.sum() / self.values.size)
         if not deviation > 0:
             message = f"The map is {mean:.4g} everywhere."
             raise MapError("map_constant", message, "Give a map with density in it.")
-        return replace(self, values=((self.values - np.float32(mean)) / np.float32(deviation)).astype(np.float32))
+        values = np.subtract(self.values, np.float32(mean), out=out)
+        values /= np.float32(deviation)
+        return replace(self, values=values)
 
 
 def read_map_header(path: Path | str) -> MapHeader:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from refinement.restraints import kernels
+from refinement.restraints import angle_kernel, kernels
 from refinement.restraints.arrays import Angles, Bonds, Chiralities, Planes, TorsionKind, Torsions
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Covalent:
         bonds, angles, torsions, chiralities, planes = self.bonds, self.angles, self.torsions, self.chiralities, self.planes
         return {
             "bonds": kernels.bonds(positions, bonds.atoms, bonds.target, self.bond_weight, self.bond_limit, gradient),
-            "angles": kernels.angles(positions, angles.atoms, angles.target, self.angle_weight, gradient),
+            "angles": angle_kernel.angles(positions, angles.atoms, angles.target, self.angle_weight, gradient),
             "torsions": kernels.torsions(
                 positions, torsions.atoms, torsions.target, self.torsion_weight, torsions.period, self.torsion_limit, gradient
             ),

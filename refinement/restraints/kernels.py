@@ -1,4 +1,4 @@
-"""Compiled energies and gradients of the covalent terms.
+"""Compiled energies and gradients of the covalent terms; angles are in `refinement.restraints.angle_kernel`.
 
 Every kernel adds its gradient into `gradient` (shape (n, 3)) and returns its energy. Energies are
 Σ w Δ² without the factor ½, w = 1/σ²; angles and torsions in degrees. Sums run in the order of the
@@ -20,10 +20,9 @@ DEGREES = 180.0 / math.pi
 SINUSOIDAL_SCALE = 9600.0
 """Height of the sinusoidal torsion energy times the square of its period, in units of the weight."""
 
-_NEARLY_STRAIGHT = 0.999
-_NO_LENGTH = 1e-16
+NO_LENGTH = 1e-16
 _COLLINEAR = 1e-10
-_STRAIGHT = 1e-13
+_NEWTON_STEPS = 8
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -61,57 +60,10 @@ def bonds(
             pull *= fade
         else:
             energy += w * delta * delta
-        if length * length > _NO_LENGTH:
+        if length * length > NO_LENGTH:
             pull /= length
             add(gradient, i, pull * x, pull * y, pull * z)
             add(gradient, j, -pull * x, -pull * y, -pull * z)
-    return energy
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def angles(
-    positions: NDArray[np.float64],
-    atoms: NDArray[np.int32],
-    target: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    gradient: NDArray[np.float64],
-) -> float:
-    """Harmonic angles. Nearly straight ones go through the cross product, where the arc cosine loses its digits."""
-    energy = 0.0
-    for k in range(len(atoms)):
-        i, j, m = atoms[k, 0], atoms[k, 1], atoms[k, 2]
-        ux = positions[i, 0] - positions[j, 0]
-        uy = positions[i, 1] - positions[j, 1]
-        uz = positions[i, 2] - positions[j, 2]
-        vx = positions[m, 0] - positions[j, 0]
-        vy = positions[m, 1] - positions[j, 1]
-        vz = positions[m, 2] - positions[j, 2]
-        uu = ux * ux + uy * uy + uz * uz
-        vv = vx * vx + vy * vy + vz * vz
-        if uu < _NO_LENGTH or vv < _NO_LENGTH:
-            continue
-        iu = 1.0 / math.sqrt(uu)
-        iv = 1.0 / math.sqrt(vv)
-        ux, uy, uz = ux * iu, uy * iu, uz * iu
-        vx, vy, vz = vx * iv, vy * iv, vz * iv
-        cosine = ux * vx + uy * vy + uz * vz
-        if -_NEARLY_STRAIGHT < cosine < _NEARLY_STRAIGHT:
-            delta = DEGREES * math.acos(cosine) - target[k]
-            pull = 2.0 * weight[k] * delta * DEGREES / math.sqrt(1.0 - cosine * cosine)
-            ax, ay, az = cosine * ux - vx, cosine * uy - vy, cosine * uz - vz
-            cx, cy, cz = cosine * vx - ux, cosine * vy - uy, cosine * vz - uz
-        else:
-            nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-            sine = math.sqrt(nx * nx + ny * ny + nz * nz)
-            delta = DEGREES * math.atan2(sine, cosine) - target[k]
-            pull = 2.0 * weight[k] * delta * DEGREES / sine if sine > _STRAIGHT else 0.0
-            ax, ay, az = uy * nz - uz * ny, uz * nx - ux * nz, ux * ny - uy * nx
-            cx, cy, cz = ny * vz - nz * vy, nz * vx - nx * vz, nx * vy - ny * vx
-        energy += weight[k] * delta * delta
-        fi, fm = pull * iu, pull * iv
-        add(gradient, i, fi * ax, fi * ay, fi * az)
-        add(gradient, m, fm * cx, fm * cy, fm * cz)
-        add(gradient, j, -(fi * ax + fm * cx), -(fi * ay + fm * cy), -(fi * az + fm * cz))
     return energy
 
 
@@ -270,19 +222,34 @@ def planes(
 def smallest_eigenvector(xx: float, xy: float, xz: float, yy: float, yz: float, zz: float) -> tuple[float, float, float]:
     """Return the unit eigenvector of the smallest eigenvalue of a symmetric positive 3 × 3 matrix.
 
-    The eigenvalue comes from the trigonometric solution of the cubic, the vector from the largest
-    cross product of two rows of A - λI; a second pass with the Rayleigh quotient removes rounding.
+    Newton's method on the characteristic polynomial, which from zero on rises to the smallest root and never passes it; few
+    steps are enough for atoms near a plane. Where they aren't, the root comes from the trigonometric solution
+    of the cubic. The vector is the largest cross product of two rows of A - λI; a second pass with the Rayleigh
+    quotient removes the rounding of the trigonometric root.
     """
-    mean = (xx + yy + zz) / 3.0
-    spread = (xx - mean) ** 2 + (yy - mean) ** 2 + (zz - mean) ** 2 + 2.0 * (xy * xy + xz * xz + yz * yz)
-    p = math.sqrt(spread / 6.0)
+    trace = xx + yy + zz
+    mean = trace / 3.0
+    minors = xx * yy - xy * xy + xx * zz - xz * xz + yy * zz - yz * yz
+    determinant = xx * (yy * zz - yz * yz) - xy * (xy * zz - yz * xz) + xz * (xy * yz - yy * xz)
+    value, passes = 0.0, 2
+    for _ in range(_NEWTON_STEPS):
+        slope = (3.0 * value - 2.0 * trace) * value + minors
+        if not slope > 0.0:
+            break
+        step = (((trace - value) * value - minors) * value + determinant) / slope
+        value += step
+        if abs(step) <= 1e-15 * trace:
+            passes = 1
+            break
+    p = math.sqrt(((xx - mean) ** 2 + (yy - mean) ** 2 + (zz - mean) ** 2 + 2.0 * (xy * xy + xz * xz + yz * yz)) / 6.0)
     if p <= 1e-14 * abs(mean) or p == 0.0:
         return 0.0, 0.0, 1.0
-    bxx, byy, bzz = xx - mean, yy - mean, zz - mean
-    half = 0.5 * (bxx * (byy * bzz - yz * yz) - xy * (xy * bzz - yz * xz) + xz * (xy * yz - byy * xz)) / (p * p * p)
-    value = mean + 2.0 * p * math.cos(math.acos(min(1.0, max(-1.0, half))) / 3.0 + 2.0 * math.pi / 3.0)
+    if passes == 2:
+        bxx, byy, bzz = xx - mean, yy - mean, zz - mean
+        half = 0.5 * (bxx * (byy * bzz - yz * yz) - xy * (xy * bzz - yz * xz) + xz * (xy * yz - byy * xz)) / (p * p * p)
+        value = mean + 2.0 * p * math.cos(math.acos(min(1.0, max(-1.0, half))) / 3.0 + 2.0 * math.pi / 3.0)
     x, y, z = 0.0, 0.0, 1.0
-    for _ in range(2):
+    for _ in range(passes):
         a, b, c = xx - value, yy - value, zz - value
         x0, y0, z0 = xy * yz - xz * b, xz * xy - a * yz, a * b - xy * xy
         x1, y1, z1 = xy * c - xz * yz, xz * xz - a * c, a * yz - xy * xz

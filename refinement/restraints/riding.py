@@ -97,7 +97,7 @@ def unit_vector(positions: Floats, start: int, end: int) -> tuple[float, float, 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _normalised(x: float, y: float, z: float) -> tuple[float, float, float, float]:
+def normalised(x: float, y: float, z: float) -> tuple[float, float, float, float]:
     """Return a vector scaled to length 1, and its length (1e-6 at least)."""
     length = max(np.sqrt(x * x + y * y + z * z), 1e-6)
     scale = 1.0 / length
@@ -105,12 +105,13 @@ def _normalised(x: float, y: float, z: float) -> tuple[float, float, float, floa
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _cross(ax: float, ay: float, az: float, bx: float, by: float, bz: float) -> tuple[float, float, float]:
+def cross(ax: float, ay: float, az: float, bx: float, by: float, bz: float) -> tuple[float, float, float]:
+    """Return the cross product of two vectors."""
     return ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _across(gx: float, gy: float, gz: float, ux: float, uy: float, uz: float, length: float) -> tuple[float, float, float]:
+def across(gx: float, gy: float, gz: float, ux: float, uy: float, uz: float, length: float) -> tuple[float, float, float]:
     """Turn a gradient on a normalised vector u into that on the vector before, which had this length."""
     along = gx * ux + gy * uy + gz * uz
     scale = 1.0 / length
@@ -125,8 +126,8 @@ def _direction(positions: Floats, frame: Ints, shape: Bytes, c: Floats, h: int) 
         ux, uy, uz, _ = unit_vector(positions, first, parent)
         vx, vy, vz, _ = unit_vector(positions, first, second)
         along = ux * vx + uy * vy + uz * vz
-        wx, wy, wz, _ = _normalised(vx - along * ux, vy - along * uy, vz - along * uz)
-        nx, ny, nz = _cross(ux, uy, uz, wx, wy, wz)
+        wx, wy, wz, _ = normalised(vx - along * ux, vy - along * uy, vz - along * uz)
+        nx, ny, nz = cross(ux, uy, uz, wx, wy, wz)
         p, q = c[h, 1] * np.cos(c[h, 2]), c[h, 1] * np.sin(c[h, 2])
         return p * wx + q * nx - c[h, 0] * ux, p * wy + q * ny - c[h, 0] * uy, p * wz + q * nz - c[h, 0] * uz
     ux, uy, uz, _ = unit_vector(positions, parent, first)
@@ -134,11 +135,11 @@ def _direction(positions: Floats, frame: Ints, shape: Bytes, c: Floats, h: int) 
     dx, dy, dz = c[h, 0] * ux + c[h, 1] * vx, c[h, 0] * uy + c[h, 1] * vy, c[h, 0] * uz + c[h, 1] * vz
     if shape[h] == TETRAHEDRAL:
         wx, wy, wz, _ = unit_vector(positions, parent, frame[h, 3])
-        dx, dy, dz, _ = _normalised(dx + c[h, 2] * wx, dy + c[h, 2] * wy, dz + c[h, 2] * wz)
+        dx, dy, dz, _ = normalised(dx + c[h, 2] * wx, dy + c[h, 2] * wy, dz + c[h, 2] * wz)
         return dx, dy, dz
-    wx, wy, wz, _ = _normalised(dx, dy, dz)
-    nx, ny, nz = _cross(ux, uy, uz, vx, vy, vz)
-    nx, ny, nz, _ = _normalised(nx, ny, nz)
+    wx, wy, wz, _ = normalised(dx, dy, dz)
+    nx, ny, nz = cross(ux, uy, uz, vx, vy, vz)
+    nx, ny, nz, _ = normalised(nx, ny, nz)
     return c[h, 2] * wx + c[h, 3] * nx, c[h, 2] * wy + c[h, 3] * ny, c[h, 2] * wz + c[h, 3] * nz
 
 
@@ -154,7 +155,7 @@ def place_hydrogens(positions: Floats, hydrogen: Ints, frame: Ints, shape: Bytes
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _share(gradient: Floats, atom: int, origin: int, gx: float, gy: float, gz: float) -> None:
+def share(gradient: Floats, atom: int, origin: int, gx: float, gy: float, gz: float) -> None:
     """Add a gradient on the vector from `origin` to `atom` to these two."""
     gradient[atom, 0] += gx
     gradient[atom, 1] += gy
@@ -171,19 +172,19 @@ def _fold_terminal(positions: Floats, gradient: Floats, frame: Ints, c: Floats, 
     ux, uy, uz, lu = unit_vector(positions, first, parent)
     vx, vy, vz, lv = unit_vector(positions, first, second)
     along = ux * vx + uy * vy + uz * vz
-    wx, wy, wz, lw = _normalised(vx - along * ux, vy - along * uy, vz - along * uz)
+    wx, wy, wz, lw = normalised(vx - along * ux, vy - along * uy, vz - along * uz)
     p, q = c[h, 1] * np.cos(c[h, 2]), c[h, 1] * np.sin(c[h, 2])
-    ax, ay, az = _cross(gx, gy, gz, ux, uy, uz)
-    ax, ay, az = _across(p * gx + q * ax, p * gy + q * ay, p * gz + q * az, wx, wy, wz, lw)
-    bx, by, bz = _cross(wx, wy, wz, gx, gy, gz)
+    ax, ay, az = cross(gx, gy, gz, ux, uy, uz)
+    ax, ay, az = across(p * gx + q * ax, p * gy + q * ay, p * gz + q * az, wx, wy, wz, lw)
+    bx, by, bz = cross(wx, wy, wz, gx, gy, gz)
     dot = ux * ax + uy * ay + uz * az
     bx = q * bx - c[h, 0] * gx - along * ax - dot * vx
     by = q * by - c[h, 0] * gy - along * ay - dot * vy
     bz = q * bz - c[h, 0] * gz - along * az - dot * vz
-    bx, by, bz = _across(bx, by, bz, ux, uy, uz, lu)
-    ax, ay, az = _across(ax - dot * ux, ay - dot * uy, az - dot * uz, vx, vy, vz, lv)
-    _share(gradient, parent, first, bx, by, bz)
-    _share(gradient, second, first, ax, ay, az)
+    bx, by, bz = across(bx, by, bz, ux, uy, uz, lu)
+    ax, ay, az = across(ax - dot * ux, ay - dot * uy, az - dot * uz, vx, vy, vz, lv)
+    share(gradient, parent, first, bx, by, bz)
+    share(gradient, second, first, ax, ay, az)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -193,17 +194,17 @@ def _fold_bridge(positions: Floats, gradient: Floats, frame: Ints, c: Floats, h:
     ux, uy, uz, lu = unit_vector(positions, parent, first)
     vx, vy, vz, lv = unit_vector(positions, parent, second)
     a, b, p, q = c[h, 0], c[h, 1], c[h, 2], c[h, 3]
-    wx, wy, wz, lw = _normalised(a * ux + b * vx, a * uy + b * vy, a * uz + b * vz)
-    nx, ny, nz = _cross(ux, uy, uz, vx, vy, vz)
-    nx, ny, nz, ln = _normalised(nx, ny, nz)
-    wx, wy, wz = _across(p * gx, p * gy, p * gz, wx, wy, wz, lw)
-    nx, ny, nz = _across(q * gx, q * gy, q * gz, nx, ny, nz, ln)
-    ax, ay, az = _cross(vx, vy, vz, nx, ny, nz)
-    bx, by, bz = _cross(nx, ny, nz, ux, uy, uz)
-    ax, ay, az = _across(ax + a * wx, ay + a * wy, az + a * wz, ux, uy, uz, lu)
-    bx, by, bz = _across(bx + b * wx, by + b * wy, bz + b * wz, vx, vy, vz, lv)
-    _share(gradient, first, parent, ax, ay, az)
-    _share(gradient, second, parent, bx, by, bz)
+    wx, wy, wz, lw = normalised(a * ux + b * vx, a * uy + b * vy, a * uz + b * vz)
+    nx, ny, nz = cross(ux, uy, uz, vx, vy, vz)
+    nx, ny, nz, ln = normalised(nx, ny, nz)
+    wx, wy, wz = across(p * gx, p * gy, p * gz, wx, wy, wz, lw)
+    nx, ny, nz = across(q * gx, q * gy, q * gz, nx, ny, nz, ln)
+    ax, ay, az = cross(vx, vy, vz, nx, ny, nz)
+    bx, by, bz = cross(nx, ny, nz, ux, uy, uz)
+    ax, ay, az = across(ax + a * wx, ay + a * wy, az + a * wz, ux, uy, uz, lu)
+    bx, by, bz = across(bx + b * wx, by + b * wy, bz + b * wz, vx, vy, vz, lv)
+    share(gradient, first, parent, ax, ay, az)
+    share(gradient, second, parent, bx, by, bz)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -216,14 +217,14 @@ def _fold_tetrahedral(
     vx, vy, vz, lv = unit_vector(positions, parent, frame[h, 2])
     wx, wy, wz, lw = unit_vector(positions, parent, frame[h, 3])
     a, b, d = c[h, 0], c[h, 1], c[h, 2]
-    nx, ny, nz, ln = _normalised(a * ux + b * vx + d * wx, a * uy + b * vy + d * wy, a * uz + b * vz + d * wz)
-    gx, gy, gz = _across(gx, gy, gz, nx, ny, nz, ln)
-    x, y, z = _across(a * gx, a * gy, a * gz, ux, uy, uz, lu)
-    _share(gradient, frame[h, 1], parent, x, y, z)
-    x, y, z = _across(b * gx, b * gy, b * gz, vx, vy, vz, lv)
-    _share(gradient, frame[h, 2], parent, x, y, z)
-    x, y, z = _across(d * gx, d * gy, d * gz, wx, wy, wz, lw)
-    _share(gradient, frame[h, 3], parent, x, y, z)
+    nx, ny, nz, ln = normalised(a * ux + b * vx + d * wx, a * uy + b * vy + d * wy, a * uz + b * vz + d * wz)
+    gx, gy, gz = across(gx, gy, gz, nx, ny, nz, ln)
+    x, y, z = across(a * gx, a * gy, a * gz, ux, uy, uz, lu)
+    share(gradient, frame[h, 1], parent, x, y, z)
+    x, y, z = across(b * gx, b * gy, b * gz, vx, vy, vz, lv)
+    share(gradient, frame[h, 2], parent, x, y, z)
+    x, y, z = across(d * gx, d * gy, d * gz, wx, wy, wz, lw)
+    share(gradient, frame[h, 3], parent, x, y, z)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from refinement.errors import MapError
 from refinement.maps.density import Density
-from refinement.maps.interpolation import InterpolatedMap, prepare, trilinear
+from refinement.maps.interpolation import BLOCK, BLOCKS_PER_THREAD, PAD, InterpolatedMap, prepare, trilinear
 
 OBLIQUE = gemmi.UnitCell(14.0, 15.5, 17.0, 80.0, 95.0, 106.0)
 CORNER = np.array([-3.0, 7.5, 12.25])
@@ -98,6 +98,28 @@ def test_energy_is_the_weighted_sum_and_gradient_is_added() -> None:
     np.testing.assert_array_equal(gradient[0], 1.0)
     _, alone = gradient_of(prepared, positions, weights)
     np.testing.assert_allclose(gradient, alone + 1, rtol=1e-12)
+
+
+def test_threads_give_the_same_bits() -> None:
+    density = noise()
+    prepared = prepare(density)
+    count = 3 * BLOCKS_PER_THREAD * BLOCK + 17
+    positions, weights = somewhere(density, count, 1.0), np.random.default_rng(4).uniform(size=count)
+    gradients = [np.zeros_like(positions) for _ in range(3)]
+    energies = [prepared.energy_and_gradient(positions, weights, g, threads=k + 1) for k, g in enumerate(gradients)]
+    assert energies[0] == energies[1] == energies[2]
+    assert energies[0] == pytest.approx(-float(weights @ prepared.values(positions)), rel=1e-9)
+    for other in gradients[1:]:
+        np.testing.assert_array_equal(other, gradients[0])
+
+
+@pytest.mark.parametrize("dims", [(11, 12, 13), (4, 1, 5)])
+def test_padding_is_a_mirror_and_zeros(dims: tuple[int, int, int]) -> None:
+    """As numpy pads the filtered map."""
+    density = noise(dims)
+    filtered = ndimage.spline_filter(density.normalised().values, order=3, output=np.float32, mode="mirror")
+    expected = np.pad(np.pad(filtered, 1, mode="reflect" if min(dims) > 1 else "edge"), PAD - 1)
+    np.testing.assert_array_equal(prepare(density).coefficients, expected)
 
 
 def test_spline_is_twice_differentiable_across_voxels() -> None:

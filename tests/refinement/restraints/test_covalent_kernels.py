@@ -12,9 +12,13 @@ from hypothesis import strategies as st
 
 from refinement.geometry import angles as plain_angles
 from refinement.geometry import dihedrals as plain_dihedrals
+<<<<<<< HEAD
 from refinement.restraints import kernels
 from refinement.restraints.hydrogen_bonds import limited_angles
 from refinement.restraints.parallelity import parallelities
+=======
+from refinement.restraints import angle_kernel, kernels
+>>>>>>> 9cbc049 (Map target in blocks for any number of threads; angles in batches, hydrogens by frames: restraints in less than half the time)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +71,7 @@ def angles(rng: np.random.Generator, straight: bool) -> Term:
     def plain(x: NDArray) -> float:
         return float((weight * (plain_angles(x, *atoms.T) - target) ** 2).sum())
 
-    return Term(lambda x, g: kernels.angles(x, atoms, target, weight, g), plain)
+    return Term(lambda x, g: angle_kernel.angles(x, atoms, target, weight, g), plain)
 
 
 def torsions(rng: np.random.Generator, period: int, limit: float) -> Term:
@@ -253,10 +257,41 @@ def test_angle_is_exact_through_180_degrees(bend: float) -> None:
     x = np.array([[1.1, 0.0, 0.0], [0.0, 0.0, 0.0], [-1.2 * np.cos(turn), 1.2 * np.sin(turn), 0.0]])
     atoms, target, weight = np.array([[0, 1, 2]], dtype=np.int32), np.array([180.0]), np.array([0.25])
     gradient = np.zeros_like(x)
-    energy = kernels.angles(x, atoms, target, weight, gradient)
+    energy = angle_kernel.angles(x, atoms, target, weight, gradient)
     assert energy == pytest.approx(0.25 * bend**2, rel=1e-9, abs=1e-15)
     # dE/dx of the last atom: 2 w Δ · (180/π) / length, against the bend
     assert np.linalg.norm(gradient[2]) == pytest.approx(0.5 * bend * np.degrees(1.0) / 1.2, rel=1e-7, abs=1e-9)
+
+
+def test_angles_of_every_size_and_of_many_batches() -> None:
+    """One at a time and together: 300 angles from 1 to 179°, on both sides of where the kernel changes formula."""
+    theta = np.radians(np.concatenate([np.linspace(1.0, 179.0, 260), np.repeat([85.0, 145.0], 20) + np.tile([-1e-9, 1e-9], 20)]))
+    rng = np.random.default_rng(3)
+    count = len(theta)
+    turn = np.linalg.qr(rng.normal(size=(count, 3, 3)))[0]
+    flat = np.zeros((count, 3, 3))
+    flat[:, 0, 0] = rng.uniform(0.9, 1.9, count)
+    flat[:, 2, :2] = rng.uniform(0.9, 1.9, count)[:, None] * np.stack([np.cos(theta), np.sin(theta)], axis=1)
+    x = (flat @ turn + rng.normal(size=(count, 1, 3))).reshape(-1, 3)
+    atoms = np.arange(3 * count, dtype=np.int32).reshape(-1, 3)
+    target, weight = rng.uniform(90.0, 130.0, count), rng.uniform(0.01, 0.5, count)
+    together, alone = np.zeros_like(x), np.zeros_like(x)
+    energy = angle_kernel.angles(x, atoms, target, weight, together)
+    deviation = np.degrees(theta) - target
+    assert energy == pytest.approx(float((weight * deviation**2).sum()), rel=1e-12)
+    for k in range(count):
+        angle_kernel.angles(x, atoms[k : k + 1], target[k : k + 1], weight[k : k + 1], alone)
+    np.testing.assert_array_equal(together, alone)
+    # across the bond, the energy rises by the angle alone: dE/dθ over the length
+    force = np.linalg.norm(together[0::3], axis=1) * np.linalg.norm(x[0::3] - x[1::3], axis=1)
+    np.testing.assert_allclose(force, np.abs(2.0 * weight * deviation * np.degrees(1.0)), rtol=1e-7, atol=1e-9)
+
+
+def test_angles_of_atoms_in_one_place_are_left_out() -> None:
+    x, gradient = np.zeros((3, 3)), np.zeros((3, 3))
+    one = np.ones(1)
+    assert angle_kernel.angles(x, np.array([[0, 1, 2]], dtype=np.int32), 110.0 * one, one, gradient) == 0.0
+    assert not gradient.any()
 
 
 @pytest.mark.parametrize("bend", [2.561, 2.5626, 2.563])
@@ -267,7 +302,7 @@ def test_angle_has_no_step_where_the_formulas_meet(bend: float) -> None:
     x = np.zeros((ATOMS, 3)) + np.random.default_rng(5).normal(size=(ATOMS, 3))
     x[:3] = [[1.5, 0.0, 0.0], [0.0, 0.0, 0.0], [-1.4 * np.cos(turn), 1.4 * np.sin(turn), 0.0]]
     single = Term(
-        lambda x, g: kernels.angles(x, np.array([[0, 1, 2]], np.int32), np.array([120.0]), np.array([0.3]), g),
+        lambda x, g: angle_kernel.angles(x, np.array([[0, 1, 2]], np.int32), np.array([120.0]), np.array([0.3]), g),
         lambda x: float(0.3 * (plain_angles(x, *np.array([[0], [1], [2]]))[0] - 120.0) ** 2),
     )
     assert single.energy(x) == pytest.approx(single.plain(x), rel=1e-12)
