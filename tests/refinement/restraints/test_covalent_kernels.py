@@ -12,13 +12,9 @@ from hypothesis import strategies as st
 
 from refinement.geometry import angles as plain_angles
 from refinement.geometry import dihedrals as plain_dihedrals
-<<<<<<< HEAD
-from refinement.restraints import kernels
+from refinement.restraints import angle_kernel, kernels
 from refinement.restraints.hydrogen_bonds import limited_angles
 from refinement.restraints.parallelity import parallelities
-=======
-from refinement.restraints import angle_kernel, kernels
->>>>>>> 9cbc049 (Map target in blocks for any number of threads; angles in batches, hydrogens by frames: restraints in less than half the time)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
