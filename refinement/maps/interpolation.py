@@ -19,6 +19,8 @@ import numpy as np
 from numba import njit, uint64
 from scipy import ndimage
 
+from refinement.maps.prefetch import prefetch
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -32,6 +34,8 @@ BLOCK = 4096
 """Atoms whose energies are summed first, so that the sum doesn't depend on the number of threads."""
 BLOCKS_PER_THREAD = 8
 """Fewer aren't worth a second thread: starting it takes as long as one block."""
+AHEAD = 8
+"""Atoms between the one whose coefficients are asked for and the one that is computed: memory takes as long as these."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,6 +204,20 @@ def _spline_at(c: NDArray[np.float32], u: float, v: float, w: float, basis: int)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _ask_for(c: NDArray[np.float32], position: NDArray[np.float64], g: NDArray[np.float64], corner: NDArray[np.float64]) -> None:
+    """Begin to load the coefficients around a position."""
+    x, y, z = position[0] - corner[0], position[1] - corner[1], position[2] - corner[2]
+    u = g[0, 0] * x + g[0, 1] * y + g[0, 2] * z + PAD
+    v = g[1, 0] * x + g[1, 1] * y + g[1, 2] * z + PAD
+    w = g[2, 0] * x + g[2, 1] * y + g[2, 2] * z + PAD
+    if 1.0 <= u < c.shape[0] - 2 and 1.0 <= v < c.shape[1] - 2 and 1.0 <= w < c.shape[2] - 2:
+        i, j, k = uint64(int(u) - 1), uint64(int(v) - 1), uint64(int(w))
+        for a in range(4):
+            for b in range(4):
+                prefetch(c, i + uint64(a), j + uint64(b), k)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _add_blocks(
     positions: NDArray[np.float64],
     weights: NDArray[np.float64],
@@ -218,6 +236,8 @@ def _add_blocks(
     for block in range(first, stop):
         total = 0.0
         for n in range(block * BLOCK, min((block + 1) * BLOCK, len(positions))):
+            if n + AHEAD < len(positions):
+                _ask_for(coefficients, positions[n + AHEAD], g, corner)
             weight = weights[n]
             if weight == 0.0:
                 continue
