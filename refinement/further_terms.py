@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from refinement.structure import Structure
     from refinement.target import Term
 
-FINE, COARSE = 2.8, 3.3
+FINE, COARSE = 2.8, 4.5
 """Å; up to the first resolution the map places N and O by itself, from the second on restraints of helices and sheets have
 their full strength. Pairs of bases are held at any resolution: their bonds are as regular as covalent ones."""
 PARALLEL_COARSE = 4.5
