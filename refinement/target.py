@@ -15,8 +15,10 @@ import numpy as np
 
 from refinement.restraints import riding
 from refinement.restraints.arrays import BondKind, TorsionKind
+from refinement.restraints.coordination import METAL_LIMIT, METAL_SIGMA, coordination_angles
 from refinement.restraints.covalent import Covalent, covalent_restraints
 from refinement.restraints.curvature import add_curvature
+from refinement.restraints.dihedrals import DihedralRestraints
 from refinement.restraints.nucleic_targets import pucker_torsions
 from refinement.restraints.rider import Rider, gather, scatter
 from refinement.restraints.standard_targets import standard_targets
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
     from refinement.elimination import Factor, Pattern
     from refinement.maps.interpolation import InterpolatedMap
-    from refinement.restraints.dihedrals import DihedralRestraints
     from refinement.restraints.hydrogens import Hydrogenated
     from refinement.restraints.nonbonded import Nonbonded
     from refinement.restraints.ramachandran import RamachandranRestraints
@@ -43,8 +44,6 @@ MAP_CURVATURE = 20.0
 """Å⁻², for each unit of the map weight: what an atom feels besides covalent restraints. The map alone curves by 2 to 5 at
 the middle of an atom and contacts, whose weight is a multiple of it, by more; the number of steps hardly changes between
 5 and 50."""
-METAL_SIGMA = 0.04
-"""Å; the spread of metal distances over all structures (up to 0.25) would let the map pull a metal off its ligand."""
 
 
 class Term(Protocol):
@@ -158,7 +157,8 @@ class Target:
         if self.pattern is None:
             return self.curvature()
         matrix = self.pattern.empty()
-        add_curvature(self.covalent, self.torsions, x, matrix)
+        held = [term for term in self.extra.values() if isinstance(term, DihedralRestraints)]
+        add_curvature(self.covalent, [*self.torsions, *held], x, matrix)
         matrix.add_diagonal(MAP_CURVATURE * max(self.map_weight, 1.0) * np.maximum(self.scattering, 1.0))
         return matrix.factor()
 
@@ -215,9 +215,10 @@ def covalent_terms(structure: Structure, topology: Topology, *, peptides: float 
     """
     bonds, angles = standard_targets(structure, topology.bonds, topology.angles)
     metal = bonds.kind == BondKind.METAL
-    sigma = np.where(metal, np.minimum(bonds.sigma, METAL_SIGMA), np.maximum(bonds.sigma, BOND_SIGMA_FLOOR))
-    bonds = replace(bonds, sigma=sigma)
+    bonds = replace(bonds, sigma=np.where(metal, METAL_SIGMA, np.maximum(bonds.sigma, BOND_SIGMA_FLOOR)))
+    angles = coordination_angles(structure, bonds, angles)
     changed: dict[str, Any] = {"bonds": bonds, "angles": angles, "torsions": pucker_torsions(structure, topology.torsions)}
     terms = covalent_restraints(replace(topology, **changed))
     factor = np.where(terms.torsions.kind == TorsionKind.OMEGA, peptides, 1.0)
-    return replace(terms, torsion_weight=terms.torsion_weight * factor)
+    limit = np.where(metal, METAL_LIMIT, np.inf)
+    return replace(terms, torsion_weight=terms.torsion_weight * factor, bond_limit=limit)

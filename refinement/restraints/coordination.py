@@ -1,4 +1,4 @@
-"""Distances between metals and the atoms that bind them.
+"""Distances between metals and the atoms that bind them, and the angles there.
 
 Harding 2006 (Acta D62 678) for metals in general, Touw 2016 (Acta D72 1110) for zinc among cysteine and histidine.
 """
@@ -11,13 +11,23 @@ from typing import TYPE_CHECKING
 import gemmi
 import numpy as np
 
-from refinement.restraints.arrays import BondKind
+from refinement.restraints.arrays import Angles, BondKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from refinement.restraints.arrays import Bonds
     from refinement.structure import Structure
+
+METAL_SIGMA = 0.04
+"""Å; standard deviation of coordination in refinement. The spread over all structures (up to 0.25) says how much distances
+differ between sites, not how far a map at 3 Å may pull a metal off its ligand."""
+METAL_LIMIT = 0.5
+"""Å from the target where the pull levels off: what is further away may not be bound at all."""
+
+_NITROGEN = 7
 
 Distance = tuple[float, float]
 """Å and its standard deviation."""
@@ -44,6 +54,79 @@ ZINC_SULPHUR: tuple[Distance | None, ...] = (None, (2.298, 0.017), (2.306, 0.029
 """Tetrahedral zinc: distance to S by the number of cysteines; the other ligands are histidines."""
 ZINC_NITROGEN: tuple[Distance | None, ...] = (None, (2.002, 0.045), (2.040, 0.050), (2.074, 0.056), None)
 """The same to N."""
+
+ZINC_ANGLES: tuple[tuple[float, float, float], ...] = (
+    (109.5, 109.5, 109.5),
+    (109.5, 111.6, 107.23),
+    (116.23, 109.2, 102.38),
+    (112.15, 106.6, 109.5),
+    (109.45, 109.5, 109.5),
+)
+"""Degrees at tetrahedral zinc by the number of cysteines: S-Zn-S, S-Zn-N, N-Zn-N; those with one S and one N follow from the
+others, as the four directions fill a tetrahedron."""
+ZINC_ANGLE_SIGMA = 5.0
+"""Degrees (4 to 5.5 in Touw 2016)."""
+RING_ANGLE, RING_SIGMA = 126.5, 5.0
+"""Degrees between the bonds of a ring nitrogen of histidine and a metal: it lies in the plane of the ring, on the bisector of
+its angle of 107°."""
+_RING = {"ND1": ("CG", "CE1"), "NE2": ("CE1", "CD2")}
+
+
+def coordination_angles(structure: Structure, bonds: Bonds, angles: Angles) -> Angles:
+    """Return angles with those at tetrahedral zinc and at the ring nitrogens of histidines that bind a metal added.
+
+    Parameters
+    ----------
+    structure : Structure
+        The model.
+    bonds, angles : Bonds, Angles
+        Its restraints; angles that are there already stay what they are.
+    """
+    binders = _binders(structure, bonds)
+    if not binders:
+        return angles
+    known = {(min(a, c), b, max(a, c)) for a, b, c in angles.atoms[np.isin(angles.atoms[:, 1], list(_ends(binders)))].tolist()}
+    rows: dict[tuple[int, int, int], tuple[float, float]] = {}
+    for a, b, c, target, sigma in (*_at_zinc(structure, binders), *_at_rings(structure, binders)):
+        key = (min(a, c), b, max(a, c))
+        if key not in known:
+            rows[key] = (target, sigma)
+    if not rows:
+        return angles
+    values = np.array(list(rows.values()))
+    return Angles(
+        np.concatenate([angles.atoms, np.array(list(rows), dtype=np.int32)]),
+        np.concatenate([angles.target, values[:, 0]]),
+        np.concatenate([angles.sigma, values[:, 1]]),
+    )
+
+
+def _ends(binders: dict[int, tuple[int, int]]) -> set[int]:
+    return {atom for pair in binders.values() for atom in pair}
+
+
+def _at_zinc(structure: Structure, binders: dict[int, tuple[int, int]]) -> Iterator[tuple[int, int, int, float, float]]:
+    """Yield the angles between the bonds of tetrahedral zinc: atoms, degrees, standard deviation."""
+    for metal, cysteines in _tetrahedral(structure, binders).items():
+        around = sorted(other for ion, other in binders.values() if ion == metal)
+        for k, one in enumerate(around):
+            for two in around[k + 1 :]:
+                nitrogens = sum(structure.elements[atom] == _NITROGEN for atom in (one, two))
+                yield one, metal, two, ZINC_ANGLES[cysteines][nitrogens], ZINC_ANGLE_SIGMA
+
+
+def _at_rings(structure: Structure, binders: dict[int, tuple[int, int]]) -> Iterator[tuple[int, int, int, float, float]]:
+    """Yield the two angles at each ring nitrogen of histidine that binds a metal."""
+    first = structure.residues.first
+    for metal, other in binders.values():
+        row = int(structure.residue[other])
+        if structure.residues.compound[row] != "HIS" or structure.names[other] not in _RING:
+            continue
+        span = np.arange(first[row], first[row + 1])
+        fitting = np.isin(structure.altloc[span], ("", structure.altloc[other]))
+        for name in _RING[str(structure.names[other])]:
+            for neighbour in span[fitting & (structure.names[span] == name)].tolist():
+                yield neighbour, other, metal, RING_ANGLE, RING_SIGMA
 
 
 def coordination_distance(metal: str, binder: str, compound: str) -> Distance | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from refinement.geometry import dihedrals
 from refinement.restraints.arrays import Angles, BondKind, Bonds, Chiralities, Planes, TorsionKind, Torsions
+from refinement.restraints.coordination import METAL_SIGMA
 from refinement.restraints.links import covalent_sum, metal_mask
 from refinement.structure import ResidueKind
 
@@ -21,8 +22,6 @@ BOND_SIGMA_FLOOR = 0.008
 """Å; some library values are unrealistically tight."""
 BOND_SIGMA_UNKNOWN = 0.02
 """Å, where the dictionary gives none."""
-METAL_SIGMA = 0.1
-"""Å; coordination distances vary that much between sites."""
 METAL_TOLERANCE = 0.4
 """Å; a coordination target further than this from the sum of covalent radii is replaced by that sum."""
 METAL_PULL = 0.3
@@ -56,7 +55,7 @@ def bonds(topo: gemmi.Topo, structure: Structure) -> Bonds:
 
 
 def _gentle_metals(found: Bonds, structure: Structure) -> Bonds:
-    """Return the bonds with weak coordination that never pulls far and ignores what can't be coordination."""
+    """Return the bonds with coordination that never pulls far and ignores what can't be coordination."""
     metal = found.kind == BondKind.METAL
     if not metal.any():
         return found

@@ -46,6 +46,11 @@ POLYMER_ENDS = frozenset({"N", "C", "O2'", "O3'", "O5'", "P"})
 NEVER_DONORS = frozenset({("ARG", "NE"), ("ARG", "NH1"), ("ARG", "NH2"), ("LYS", "NZ"), ("TRP", "NE1")})
 """Nitrogen atoms that carry their full set of hydrogens and bind no metal."""
 
+AMIDE_CARBONS: dict[str, tuple[str, str, str]] = {
+    "ASP": ("CG", "OD1", "OD2"), "ASN": ("CG", "OD1", "ND2"), "GLU": ("CD", "OE1", "OE2"), "GLN": ("CD", "OE1", "NE2"),
+}  # fmt: skip
+"""Side-chain carbons that lysine forms amides with, and the two atoms of which one gives way."""
+
 _NITROGEN, _OXYGEN, _SULFUR = 7, 8, 16
 _PEPTIDE_BOND_REACH = 1.341 * 1.5
 _PHOSPHATE_BOND_REACH = 1.6 * 1.5
@@ -73,6 +78,8 @@ def add_links(model: gemmi.Structure, structure: Structure, library: gemmi.MonLi
         declaration.add(i, j, gemmi.ConnectionType.Disulf)
     for i, j, link_id in stretched_links(structure):
         declaration.add(i, j, gemmi.ConnectionType.Covale, link_id)
+    for i, j in isopeptides(structure):
+        declaration.add(i, j, gemmi.ConnectionType.Covale)
     if (structure.residues.kind == ResidueKind.LIGAND).any():
         for i, j in _library_links(model, structure, library):
             declaration.add(i, j, gemmi.ConnectionType.Covale)
@@ -157,6 +164,40 @@ def covalent_ligands(structure: Structure) -> NDArray[np.int32]:
     good = (times[where] == 1) & (lengths <= covalent_sum(structure.elements, pairs) + COVALENT_MARGIN) & (lengths > 1.0)
     good &= ~polymer[pairs[:, 1]] | _reacts(structure, pairs[:, 1])
     return pairs[good]
+
+
+def isopeptides(structure: Structure) -> NDArray[np.int32]:
+    """Return N-C bonds of lysine side chains and of first residues to carboxyl groups that lack an oxygen.
+
+    Such a group has made room for the bond: side chains of Asp, Asn, Glu and Gln with one of their two end atoms, and the
+    C of a last residue without OXT. The pair is within bonding distance, and the only one closer than `CLASH_REACH`.
+    """
+    residues, compound = structure.residues, structure.residues.compound[structure.residue]
+    protein = (residues.kind == ResidueKind.PROTEIN) & residues.polymer
+    same = np.diff(residues.chain_index) == 0
+    first, last = protein.copy(), protein.copy()
+    first[1:] &= ~(same & protein[:-1])
+    last[:-1] &= ~(same & protein[1:])
+    names = structure.names
+    donor = (names == "NZ") & (compound == "LYS") | (names == "N") & first[structure.residue]
+    acceptor = (names == "C") & (last & ~_has(structure, "OXT"))[structure.residue]
+    for name, (carbon, *ends) in AMIDE_CARBONS.items():
+        open_ = sum(_has(structure, end).astype(int) for end in ends) == 1
+        acceptor |= (names == carbon) & (compound == name) & np.asarray(open_)[structure.residue]
+    pairs = _close_pairs(structure, np.flatnonzero(donor), np.flatnonzero(acceptor), CLASH_REACH)
+    pairs = pairs[_lengths(structure, pairs) <= covalent_sum(structure.elements, pairs) + COVALENT_MARGIN]
+    touching = np.flatnonzero((structure.elements > 1) & np.isin(structure.residue, structure.residue[pairs]))
+    near = structure.residue[_close_pairs(structure, touching, touching, CLASH_REACH)]
+    # every pair of atoms is there both ways
+    alone = [np.count_nonzero((near == ends).all(axis=1)) == 1 for ends in structure.residue[pairs]]
+    return pairs[np.array(alone, dtype=np.bool_)]
+
+
+def _has(structure: Structure, name: str) -> NDArray[np.bool_]:
+    """Return which residues have an atom of this name."""
+    found = np.zeros(len(structure.residues), dtype=np.bool_)
+    found[structure.residue[structure.names == name]] = True
+    return found
 
 
 def metal_bonds(structure: Structure) -> NDArray[np.int32]:

@@ -5,12 +5,19 @@ from typing import TYPE_CHECKING
 import gemmi
 import numpy as np
 import pytest
+import scipy.optimize
 
 from refinement import tables
 from refinement.geometry import angles as measured_angles
 from refinement.restraints.arrays import Angles, BondKind, Bonds
 from refinement.restraints.cdl import GeometryTargets, conformation_dependent_targets
-from refinement.restraints.coordination import coordination_distance, is_covalent_coordination, with_coordination
+from refinement.restraints.coordination import (
+    ZINC_ANGLES,
+    coordination_angles,
+    coordination_distance,
+    is_covalent_coordination,
+    with_coordination,
+)
 from refinement.restraints.standard_targets import standard_targets
 
 if TYPE_CHECKING:
@@ -169,6 +176,41 @@ def test_tetrahedral_zinc_counts_and_has_its_own_distances(zinc_site: tuple[Stru
     three = bonds.select(np.array([True, True, True, False]))
     assert not is_covalent_coordination(structure, three).any()
     assert with_coordination(structure, three).target.tolist() == [2.31] * 3
+
+
+def test_angles_at_tetrahedral_zinc(zinc_site: tuple[Structure, Bonds]) -> None:
+    structure, bonds = zinc_site
+    given = Angles(np.array([[1, 4, 0]], np.int32), np.array([100.0]), np.array([3.0]))
+    found = coordination_angles(structure, bonds, given)
+    rows = {tuple(row): target for row, target in zip(found.atoms.tolist(), found.target.tolist(), strict=True)}
+    assert rows == {(1, 4, 0): 100.0, (0, 4, 2): 112.15, (1, 4, 2): 112.15, (0, 4, 3): 106.6, (1, 4, 3): 106.6, (2, 4, 3): 106.6}
+    three = bonds.select(np.array([True, True, True, False]))
+    assert coordination_angles(structure, three, given) is given
+
+
+@pytest.mark.parametrize("angles", ZINC_ANGLES)
+def test_the_three_kinds_of_angles_at_zinc_fit_together(angles: tuple[float, float, float]) -> None:
+    cysteines = ZINC_ANGLES.index(angles)
+    kinds = np.array([0] * cysteines + [1] * (4 - cysteines))
+    wanted = np.array([[angles[kinds[i] + kinds[j]] for j in range(4)] for i in range(4)])
+    rows, columns = np.triu_indices(4, 1)
+
+    def energy(x: np.ndarray) -> float:
+        unit = x.reshape(4, 3) / np.linalg.norm(x.reshape(4, 3), axis=1)[:, None]
+        turn = np.degrees(np.arccos(np.clip((unit[rows] * unit[columns]).sum(axis=1), -1, 1)))
+        return float(((turn - wanted[rows, columns]) ** 2).sum())
+
+    corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], float)
+    assert scipy.optimize.minimize(energy, corners.ravel()).fun < 0.5
+
+
+def test_a_metal_lies_on_the_bisector_of_a_histidine(structure_of: Callable) -> None:
+    rows = [("A", 1, "HIS", name, name[0]) for name in ("CG", "CD2", "NE2", "CE1", "ND1")] + [("B", 1, "CO", "CO", "Co")]
+    structure = structure_of(rows, np.random.default_rng(2).normal(size=(6, 3)))
+    bonds = Bonds(np.array([[2, 5]], np.int32), np.full(1, 2.1), np.ones(1), np.full(1, BondKind.METAL, np.uint8))
+    found = coordination_angles(structure, bonds, Angles(np.empty((0, 3), np.int32), np.empty(0), np.empty(0)))
+    assert {tuple(row) for row in found.atoms.tolist()} == {(3, 2, 5), (1, 2, 5)}
+    assert (found.target == 126.5).all()
 
 
 def test_metal_of_a_larger_compound_counts(structure_of: Callable) -> None:

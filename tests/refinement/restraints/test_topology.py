@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from refinement.errors import RestraintError
+from refinement.restraints.coordination import METAL_SIGMA
 from refinement.restraints.library import load_monomer_library
 from refinement.restraints.topology import BondKind, TorsionKind, build_topology
 from refinement.structure import from_gemmi
@@ -293,6 +294,22 @@ def test_sugar_on_asparagine_is_found_by_distance(builder, topology_of: Topology
     assert any(link.name == "pyr-ASN" for link in topology.links)
 
 
+@pytest.mark.parametrize(("left_out", "distance", "linked"), [("OD2", 1.34, True), ("OD2", 1.9, False), ("", 1.34, False)])
+def test_isopeptide_needs_room_and_length(builder, topology_of: TopologyOf, left_out: str, distance: float, linked: bool) -> None:
+    builder.peptide(["ALA", "LYS", "ALA"])
+    lysine = builder.structure[0]["A"][1]
+    ce, nz = (np.array(lysine[name][0].pos.tolist()) for name in ("CE", "NZ"))
+    own = builder.compound_coordinates("ASP", leave=("OXT",))
+    outwards = (nz - ce) / np.linalg.norm(nz - ce)
+    rotation = rotation_onto(own["OD2"] - own["CG"], -outwards)
+    anchor = nz + distance * outwards
+    own.pop(left_out, None)
+    builder.residue("B", 1, "ASP", {name: anchor + rotation @ (x - own["CG"]) for name, x in own.items()})
+    structure = builder.finish()
+    found = bonds_of_kind(structure, topology_of(structure), BondKind.LINK)
+    assert found == ({frozenset({"2:NZ", "1:CG"})} if linked else set())
+
+
 def rotation_onto(start: np.ndarray, goal: np.ndarray) -> np.ndarray:
     start, goal = start / np.linalg.norm(start), goal / np.linalg.norm(goal)
     middle = start + goal
@@ -333,7 +350,7 @@ def test_metal_coordination_is_weak_and_excluded_from_contacts(builder, topology
     topology = topology_of(structure)
     metal = topology.bonds.kind == BondKind.METAL
     assert metal.sum() == 2
-    assert (topology.bonds.sigma[metal] >= 0.1).all()
+    assert (topology.bonds.sigma[metal] >= METAL_SIGMA).all()
     np.testing.assert_allclose(topology.bonds.target[metal], 2.3, atol=0.1)
     zinc = int(np.flatnonzero(structure.names == "ZN")[0])
     assert set(structure.names[topology.exclusions.of(zinc, 2)]) == {"SG"}
