@@ -311,14 +311,15 @@ def test_unknown_residues(protein: gemmi.Structure) -> None:
 
 
 def test_d_amino_acids(protein: gemmi.Structure) -> None:
-    """Mirrored alanine has no dictionary here: geometry leaves it out, all else goes on."""
+    """A model that calls L-alanine its mirror image: the wrong hand shows, all else goes on."""
     chain = protein[0]["A"]
     alanines = [residue for residue in chain if residue.name == "ALA"]
     assert alanines
     for residue in alanines:
         residue.name = "DAL"
     found = table_of(protein)
-    assert found.details["unknown_compounds"] == ["DAL"]
+    assert found.details["unknown_compounds"] == []
+    assert found.metrics["chirality_outliers"] == len(alanines)
     rows = from_gemmi(protein).residues.compound == "DAL"
     assert not np.isfinite(found.residues["rotamer_score"][rows]).any()
     assert np.isfinite(found.residues["q_score"][rows]).all()
