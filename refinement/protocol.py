@@ -13,6 +13,7 @@ import numpy as np
 
 from refinement.choice import choose
 from refinement.cycle import prepared, run_cycle
+from refinement.finish import finish
 from refinement.maps.boxing import box_around
 from refinement.maps.interpolation import prepare
 from refinement.moves.placement import place
@@ -120,8 +121,13 @@ def refine(
         log.add("restraints", warning)
     initial = _judged_as_given(make_state(label, bare, problem), structure, problem)
     _log_state(log, initial, cycle=0, cycles=settings.cycles)
-    states, weight, cycles = _macro_cycles(initial, prepared(initial, problem, log), problem, log, progress)
+    strengths = Strengths()
+    states, weight, cycles = _macro_cycles(initial, prepared(initial, problem, log), strengths, problem, log, progress)
     final, record = choose(initial, states, problem, log, progress)
+    kept = next((state for state in states if state.label == record["kept"]), None)
+    if kept is not None and settings.target != "centres":
+        progress("whole map", 0.98)
+        final, record["finish"] = finish(final, initial, kept, weight, strengths, problem, log)
     record |= {"placement": placed.record, "map_weight": weight, "start": _row(initial), "cycles": cycles}
     return Refined(final, record)
 
@@ -147,10 +153,10 @@ def _judged_as_given(initial: State, given: Structure, problem: Problem) -> Stat
 
 
 def _macro_cycles(
-    initial: State, state: State, problem: Problem, log: RunLog, progress: Callable[[str, float], None]
+    initial: State, state: State, strengths: Strengths, problem: Problem, log: RunLog, progress: Callable[[str, float], None]
 ) -> tuple[list[State], float, list[dict[str, Any]]]:
     """Run the cycles from `state`, judged by `initial`; returns the state after each, the map weight, and a row for each."""
-    settings, strengths, first = problem.settings, Strengths(), state
+    settings, first = problem.settings, state
     states: list[State] = []
     rows: list[dict[str, Any]] = []
     weight = 0.0

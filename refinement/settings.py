@@ -28,6 +28,20 @@ class Settings(BaseModel):
     max_shift: float = Field(
         0.25, gt=0, description="Å; longest shift of an atom in one step, keeps bonds in reach of their targets."
     )
+    target: Literal["combined", "least_squares", "overlap", "centres"] = Field(
+        "combined",
+        description="Data target at the end: least squares and density at the centres; one of them; or the overlap of maps.",
+    )
+    least_squares: float = Field(
+        2.0,
+        gt=0,
+        description="Strength of least squares at the end, in that of the cycles' map term; more bends angles, see docs.",
+    )
+    centres_share: float = Field(
+        0.5, ge=0, description="Share of the density at the centres that stays then; without it waters and Q-scores drift off."
+    )
+    finish_iterations: int = Field(40, ge=1, description="Optimiser steps at the end; the model has settled already.")
+    finish_adp_evaluations: int = Field(5, ge=0, description="Steps of the last B fit; atoms have moved by 0.2 Å at most.")
     bond_rmsd_target: float = Field(
         0.0065, gt=0, description="Å; the map weight is set so that bonds deviate this much, the value of good structures."
     )
@@ -154,6 +168,7 @@ PROTOCOLS: dict[str, Settings] = {
         outlier_boost=1.0,
         rotamer_sigma=5.0,
         hydrogen_bonds=1.0,
+        target="centres",
         contacts="united",
         side_chain_cycles=10,
         side_chains="doubtful",

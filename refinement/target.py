@@ -117,7 +117,7 @@ class Target:
         self._full_gradient = np.zeros_like(full.positions)
         self._bare_gradient, self._map_gradient = np.zeros_like(self._bare), np.zeros_like(self._bare)
         self._map_weights = np.empty(len(model.heavy))
-        self.scattering = full.elements[model.heavy] / CARBON_NUMBER * full.occupancy[model.heavy]
+        self.scattering = scattering_weights(full)[model.heavy]
         self._pool = ThreadPoolExecutor(1) if threads > 1 else None
         self.energies: dict[str, float] = {}
 
@@ -199,6 +199,11 @@ class Target:
         for name, restraint in self.extra.items():
             energies[name] = restraint.energy_and_gradient(self._bare, gradient)
         return energies
+
+
+def scattering_weights(structure: Structure) -> NDArray[np.float64]:
+    """Return what the density at each atom counts, shape (n,): its atomic number relative to carbon, times its occupancy."""
+    return structure.elements / CARBON_NUMBER * structure.occupancy
 
 
 def covalent_terms(structure: Structure, topology: Topology, *, peptides: float = 1.0) -> Covalent:

@@ -167,7 +167,7 @@ def _weights(t: float, basis: int) -> tuple[float, float, float, float, float, f
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _spline_at(c: NDArray[np.float32], u: float, v: float, w: float, basis: int) -> tuple[float, float, float, float]:
+def spline_at(c: NDArray[np.float32], u: float, v: float, w: float, basis: int) -> tuple[float, float, float, float]:
     """Return the value at grid coordinates (u, v, w) and its derivatives by them."""
     u, v, w = u + PAD, v + PAD, w + PAD
     inside = 1.0 <= u < c.shape[0] - 2 and 1.0 <= v < c.shape[1] - 2 and 1.0 <= w < c.shape[2] - 2
@@ -176,9 +176,9 @@ def _spline_at(c: NDArray[np.float32], u: float, v: float, w: float, basis: int)
         nothing = 0.0 if u == u and v == v and w == w else math.nan
         return nothing, nothing, nothing, nothing
     i, j, k = int(u), int(v), int(w)
-    x0, x1, x2, x3, dx0, dx1, dx2, dx3 = _weights(u - i, basis)
-    y0, y1, y2, y3, dy0, dy1, dy2, dy3 = _weights(v - j, basis)
-    z0, z1, z2, z3, dz0, dz1, dz2, dz3 = _weights(w - k, basis)
+    x0, x1, x2, x3, dx0, dx1, dx2, dx3 = spline_weights(u - i, basis)
+    y0, y1, y2, y3, dy0, dy1, dy2, dy3 = spline_weights(v - j, basis)
+    z0, z1, z2, z3, dz0, dz1, dz2, dz3 = spline_weights(w - k, basis)
     # unsigned, so that none of the 64 nodes is tested for a negative index; loops that are unrolled keep all weights in registers
     p, k0 = uint64(i - 1), uint64(k - 1)
     k1, k2, k3 = k0 + uint64(1), k0 + uint64(2), k0 + uint64(3)
@@ -243,7 +243,7 @@ def _add_blocks(
                 continue
             x, y, z = positions[n, 0] - corner[0], positions[n, 1] - corner[1], positions[n, 2] - corner[2]
             u, v, w = g00 * x + g01 * y + g02 * z, g10 * x + g11 * y + g12 * z, g20 * x + g21 * y + g22 * z
-            value, by_u, by_v, by_w = _spline_at(coefficients, u, v, w, basis)
+            value, by_u, by_v, by_w = spline_at(coefficients, u, v, w, basis)
             total += weight * value
             gradient[n, 0] -= weight * (by_u * g00 + by_v * g10 + by_w * g20)
             gradient[n, 1] -= weight * (by_u * g01 + by_v * g11 + by_w * g21)
@@ -279,7 +279,7 @@ def value_at(
     u = g[0, 0] * x + g[0, 1] * y + g[0, 2] * z
     v = g[1, 0] * x + g[1, 1] * y + g[1, 2] * z
     w = g[2, 0] * x + g[2, 1] * y + g[2, 2] * z
-    value, _, _, _ = _spline_at(coefficients, u, v, w, basis)
+    value, _, _, _ = spline_at(coefficients, u, v, w, basis)
     return value
 
 

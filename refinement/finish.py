@@ -1,0 +1,203 @@
+"""The last minimisation: the whole map of the model against the observed one, once its B factors are known.
+
+The cycles follow the density at the centres of atoms, target (7), which is cheap and reaches far, but whose minimum
+lies off the truth: by 0.1 Å at 3 Å, by 0.4 Å at 6 Å, as neighbours add to the density. Least squares over the whole map
+have their minimum at the truth, if B factors are right and nothing is missing. Real maps lie between the two; so does
+the target here: least squares with half of the density at the centres (docs/decisions). Where the model explains the
+map nearly completely it is least squares alone, as strong as the little that is left unexplained allows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from refinement.choice import cc_in_box
+from refinement.minimise import minimise
+from refinement.moves.adp import fit_b
+from refinement.moves.naming import with_standard_names
+from refinement.score import FEW_CLASHES, harm
+from refinement.states import make_state, make_target
+from refinement.target import scattering_weights
+from refinement.whole_map import LeastSquares, Overlap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from refinement.output import RunLog
+    from refinement.states import Model, Problem, State, Strengths
+    from refinement.structure import Structure
+
+    Floats = NDArray[np.float64]
+
+STEP = 0.1
+"""Å; for second derivatives of the density."""
+ROUNDS = 4
+"""Of least squares alone; each begins with new scales and B factors."""
+RETRIES, WEAKER = 2, 0.7
+"""How often what did harm is tried again, with what failed held more strongly and the map pulling this much less."""
+STILL = 0.01
+"""Å; a round that moves atoms by less (rms) is the last one."""
+LEAST_CURVATURE = 1e-3
+"""1/Å²; of the density at the centres, where the map is flat or the model lies in none."""
+HIGHEST = 100.0
+"""Least squares are at most this much stronger than the density at the centres; at 60 the truth stays within 0.03 Å."""
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """How least squares and the density at the centres share the work.
+
+    Attributes
+    ----------
+    squares, centres : float
+        Strengths, as multiples of the pull of the centres during the cycles.
+    fine : bool
+        Whether the model explains the map nearly completely.
+    """
+
+    squares: float
+    centres: float
+    fine: bool
+
+
+def finish(
+    structure: Structure, initial: State, kept: State, weight: float, strengths: Strengths, problem: Problem, log: RunLog
+) -> tuple[Structure, dict[str, Any]]:
+    """Minimise the chosen model against the whole map, and keep the outcome if it fits better and harms nothing.
+
+    Parameters
+    ----------
+    structure : Structure
+        The chosen model with its new B factors, without hydrogens.
+    initial, kept : State
+        The state that harm is measured against, and the one that was chosen.
+    weight : float
+        Map weight of the cycles.
+    strengths : Strengths
+        Factors on the restraints.
+    problem : Problem
+        The map, the restraints and the settings.
+    log : RunLog
+        What was done and why goes there.
+
+    Returns
+    -------
+    (Structure, dict)
+        The model, and what the record of the refinement says about it.
+    """
+    settings = problem.settings
+    best, cc, model = structure, cc_in_box(structure, problem), kept.model.moved(structure.positions)
+    record: dict[str, Any] = {"target": settings.target, "kept": False, "cc_before": cc, "rounds": []}
+    strengths, refused = replace(strengths), 0
+    for _ in range(ROUNDS):
+        term, balance = _whole_map_term(best, weight * strengths.map, problem)
+        found = _minimised(model, term, balance, weight, strengths, problem)
+        moved = with_standard_names(best.moved(found))
+        state = make_state("finish", moved, problem, like=model)
+        fitted = _with_b(moved, problem)
+        cc_new = cc_in_box(fitted, problem)
+        harms = _harms(initial, kept, state)
+        shift = float(np.sqrt(((found - best.positions) ** 2).sum(axis=1).mean()))
+        record["rounds"].append({**asdict(balance), "moved": shift, "cc": cc_new, "harms": harms})
+        if harms or cc_new < cc:
+            refused += 1
+            if record["kept"] or refused > RETRIES:
+                break
+            strengths.raise_for(harms)
+            strengths.map *= WEAKER
+            continue
+        best, cc, model, record["kept"] = fitted, cc_new, state.model, True
+        if not balance.fine or shift < STILL:
+            break
+    record["cc_after"] = cc
+    return best, record
+
+
+def _harms(initial: State, kept: State, state: State) -> list[str]:
+    """Return what became worse than at the start, or than it was; the few clashes that no one counts don't matter."""
+    few = (state.geometry.clashscore or 0.0) <= FEW_CLASHES
+    since = [name for name in harm(kept.geometry, state.geometry) if not (few and name == "clashscore")]
+    return sorted({*harm(initial.geometry, state.geometry), *since})
+
+
+def _whole_map_term(structure: Structure, pull: float, problem: Problem) -> tuple[LeastSquares | Overlap, Balance]:
+    """Return the term of the whole map, with its weight, and how it is balanced; `pull` is the map weight of the cycles."""
+    settings = problem.settings
+    stiffness = pull * _curvature_at_centres(structure, problem)
+    options: dict[str, Any] = {"structure": structure, "density": problem.density, "d_min": problem.resolution}
+    options["threads"] = problem.threads
+    squares = LeastSquares(**options)
+    own = float(squares.curvature().mean())
+    if settings.target == "overlap":
+        overlap = Overlap(**options)
+        overlap.weight = stiffness / _curvature(overlap.energy_and_gradient, structure.positions)
+        return overlap, Balance(1.0, 0.0, False)
+    justified = own * squares.occupied() / stiffness
+    fine = justified > 1.0
+    if fine:
+        squares = LeastSquares(**options, fine=True)
+        own = float(squares.curvature().mean())
+    strength = min(max(settings.least_squares, justified), HIGHEST) if fine else settings.least_squares
+    squares.weight = strength * stiffness / own
+    alone = fine or settings.target == "least_squares"
+    return squares, Balance(strength, 0.0 if alone else settings.centres_share, fine)
+
+
+def _curvature_at_centres(structure: Structure, problem: Problem) -> float:
+    """Return the mean second derivative of the density term at unit weight, 1/Å²."""
+    weights = scattering_weights(structure)
+    return _curvature(lambda x, slope: problem.interpolated.energy_and_gradient(x, weights, slope), structure.positions)
+
+
+def _curvature(function: Callable[[Floats, Floats], float], positions: Floats) -> float:
+    """Return the mean over atoms and axes of a function's second derivative (1/Å²), if atoms don't feel each other.
+
+    Where the map is flat or the model lies in none it is taken as `LEAST_CURVATURE`.
+    """
+    total = 0.0
+    for axis in range(3):
+        slopes = np.zeros((2, *positions.shape))
+        for slope, sign in zip(slopes, (1.0, -1.0), strict=True):
+            function(positions + sign * STEP * np.eye(3)[axis], slope)
+        total += float((slopes[0] - slopes[1])[:, axis].mean()) / (2.0 * STEP)
+    return max(total / 3.0, LEAST_CURVATURE)
+
+
+def _minimised(
+    model: Model, term: LeastSquares | Overlap, balance: Balance, weight: float, strengths: Strengths, problem: Problem
+) -> Floats:
+    """Return the positions, shape (n, 3), after minimisation with the term of the whole map."""
+    settings = problem.settings
+    target = make_target(model, problem, weight, strengths)
+    target.map_weight *= balance.centres
+    target.extra["whole map"] = term
+    curvature = target.curvature()
+    if isinstance(term, LeastSquares):
+        curvature += term.weight * term.curvature()[:, None]
+    found = minimise(
+        target,
+        model.structure.positions,
+        max_iterations=settings.finish_iterations,
+        max_shift=settings.max_shift,
+        curvature=curvature,
+    )
+    target.close()
+    return found.x
+
+
+def _with_b(structure: Structure, problem: Problem) -> Structure:
+    settings = problem.settings
+    return fit_b(
+        structure,
+        problem.density,
+        problem.resolution,
+        evaluations=settings.finish_adp_evaluations,
+        smoothness=settings.adp_smoothness,
+        by_residue=settings.b_groups == "residues",
+        threads=problem.threads,
+    ).structure
