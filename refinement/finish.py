@@ -22,6 +22,7 @@ from refinement.score import FEW_CLASHES, harm
 from refinement.states import make_state, make_target
 from refinement.target import scattering_weights
 from refinement.whole_map import LeastSquares, Overlap
+from refinement.words import harm_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +116,22 @@ def finish(
         if not balance.fine or shift < STILL:
             break
     record["cc_after"] = cc
+    log.add("finish", _words(record), **record)
     return best, record
+
+
+def _words(record: dict[str, Any]) -> str:
+    """Return what came of it."""
+    name = {"combined": "least squares and density at the centres", "overlap": "the overlap of maps"}.get(
+        record["target"], "least squares"
+    )
+    if any(row["fine"] for row in record["rounds"]):
+        name = "strong least squares, as the model explains the map nearly completely"
+    change = f"CC_mask {record['cc_before']:.4f} -> {record['cc_after']:.4f}"
+    if record["kept"]:
+        return f"Last minimisation with {name}: {change}."
+    harms = record["rounds"][-1]["harms"]
+    return f"Last minimisation with {name} isn't kept: {harm_in_words(harms) if harms else 'it fits no better'}."
 
 
 def _harms(initial: State, kept: State, state: State) -> list[str]:
@@ -176,16 +192,10 @@ def _minimised(
     target = make_target(model, problem, weight, strengths)
     target.map_weight *= balance.centres
     target.extra["whole map"] = term
-    curvature = target.curvature()
-    if isinstance(term, LeastSquares):
-        curvature += term.weight * term.curvature()[:, None]
-    found = minimise(
-        target,
-        model.structure.positions,
-        max_iterations=settings.finish_iterations,
-        max_shift=settings.max_shift,
-        curvature=curvature,
-    )
+    start = model.structure.positions
+    own = term.weight * term.curvature() if isinstance(term, LeastSquares) else None
+    steps, variables = settings.finish_iterations, target.variables(start, own)
+    found = minimise(target, start, max_iterations=steps, max_shift=settings.max_shift, curvature=variables)
     target.close()
     return found.x
 

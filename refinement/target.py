@@ -148,18 +148,19 @@ class Target:
         stiff = self.covalent.curvature(len(self._bare)) + 2.0 * self.contact_weight / 3.0
         return np.repeat(stiff[:, None], 3, axis=1)
 
-    def variables(self, x: NDArray[np.float64]) -> Factor | NDArray[np.float64]:
+    def variables(self, x: NDArray[np.float64], more: NDArray[np.float64] | None = None) -> Factor | NDArray[np.float64]:
         """Return variables in which the target curves about equally in all directions near positions x, shape (n_heavy, 3).
 
         They are those of the covalent restraints and, on the diagonal, of the map and what else there is; without a
-        pattern the diagonal of the Hessian alone.
+        pattern the diagonal of the Hessian alone. `more` is the curvature that further terms add to each atom, shape (n_heavy,).
         """
         if self.pattern is None:
-            return self.curvature()
+            return self.curvature() if more is None else self.curvature() + more[:, None]
         matrix = self.pattern.empty()
         held = [term for term in self.extra.values() if isinstance(term, DihedralRestraints)]
         add_curvature(self.covalent, [*self.torsions, *held], x, matrix)
-        matrix.add_diagonal(MAP_CURVATURE * max(self.map_weight, 1.0) * np.maximum(self.scattering, 1.0))
+        diagonal = MAP_CURVATURE * max(self.map_weight, 1.0) * np.maximum(self.scattering, 1.0)
+        matrix.add_diagonal(diagonal if more is None else diagonal + more)
         return matrix.factor()
 
     def close(self) -> None:

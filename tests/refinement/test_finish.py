@@ -1,0 +1,113 @@
+"""The last minimisation: against simulated maps, and when it isn't kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import gemmi
+import numpy as np
+import pytest
+
+from curation.example_model import build_truth
+from refinement import finish as last_step
+from refinement.choice import cc_in_box
+from refinement.finish import finish
+from refinement.maps.density import Density
+from refinement.maps.interpolation import prepare
+from refinement.maps.scattering import model_map
+from refinement.output import RunLog
+from refinement.restraints.library import load_monomer_library
+from refinement.restraints.topology import build_topology
+from refinement.settings import Settings
+from refinement.states import Problem, State, Strengths, make_state
+from refinement.structure import Structure, from_gemmi
+
+D_MIN = 4.0
+
+
+@pytest.fixture(scope="module")
+def truth() -> Structure:
+    """Residues 14 to 40 of the example's first chain: a helix and a hairpin, in ideal geometry."""
+    whole = from_gemmi(build_truth())
+    residues = whole.residues
+    return whole.without(~((residues.chain == "A") & (residues.number >= 14) & (residues.number <= 40))[whole.residue])
+
+
+def problem_of(truth: Structure, noise: float = 0.0, **settings: Any) -> Problem:
+    corner = truth.positions.min(axis=0) - 7.0
+    dims = np.ceil(truth.positions.max(axis=0) + 7.0 - corner).astype(int)
+    density = Density(np.zeros(dims, dtype=np.float32), gemmi.UnitCell(*dims.astype(float), 90, 90, 90), corner)
+    values = model_map(truth, density, D_MIN)
+    values += np.random.default_rng(7).normal(scale=noise * values.std(), size=dims).astype(np.float32)
+    density = replace(density, values=values)
+    library = load_monomer_library(np.unique(truth.residues.compound).tolist())
+    return Problem(
+        topology=build_topology(truth, library),
+        library=library,
+        density=density,
+        interpolated=prepare(density),
+        resolution=D_MIN,
+        settings=Settings(**settings),
+        threads=1,
+    )
+
+
+def off(state: State | Structure, truth: Structure) -> float:
+    positions = state.structure.positions if isinstance(state, State) else state.positions
+    return float(np.sqrt(((positions - truth.positions) ** 2).sum(axis=1).mean()))
+
+
+def finished(truth: Structure, problem: Problem, start: Structure) -> tuple[Structure, dict[str, Any]]:
+    state = make_state("cycle 1", start, problem)
+    return finish(start, state, state, 10.0, Strengths(), problem, RunLog())
+
+
+@pytest.fixture(scope="module")
+def shaken(truth: Structure) -> Structure:
+    return truth.moved(truth.positions + np.random.default_rng(8).normal(scale=0.1, size=truth.positions.shape))
+
+
+def test_a_perfect_map_is_fitted_by_least_squares_alone(truth: Structure, shaken: Structure) -> None:
+    problem = problem_of(truth)
+    found, record = finished(truth, problem, shaken)
+    assert record["kept"]
+    assert record["rounds"][0]["fine"]
+    assert record["rounds"][0]["centres"] == 0.0
+    assert record["rounds"][-1]["squares"] > 10.0
+    assert off(found, truth) < 0.07 < 0.15 < off(shaken, truth)
+    assert record["cc_after"] == pytest.approx(cc_in_box(found, problem), abs=1e-6)
+    assert record["cc_after"] > 0.998
+
+
+def test_a_noisy_map_is_fitted_by_both(truth: Structure, shaken: Structure) -> None:
+    _, record = finished(truth, problem_of(truth, noise=1.0), shaken)
+    settings = Settings()
+    assert not record["rounds"][0]["fine"]
+    assert record["rounds"][0]["squares"] == settings.least_squares
+    assert record["rounds"][0]["centres"] == settings.centres_share
+
+
+@pytest.mark.parametrize(("target", "centres"), [("least_squares", 0.0), ("overlap", 0.0)])
+def test_parts_alone(truth: Structure, shaken: Structure, target: str, centres: float) -> None:
+    _, record = finished(truth, problem_of(truth, noise=1.0, target=target), shaken)
+    assert record["target"] == target
+    assert record["rounds"][0]["centres"] == centres
+
+
+def test_what_harms_is_tried_more_gently_and_then_given_up(
+    truth: Structure, shaken: Structure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(last_step, "harm", lambda _before, _after: ["rama_outliers"])
+    problem = problem_of(truth, noise=1.0)
+    log = RunLog()
+    state, strengths = make_state("cycle 1", shaken, problem), Strengths()
+    found, record = finish(shaken, state, state, 10.0, strengths, problem, log)
+    assert found is shaken
+    assert not record["kept"]
+    assert len(record["rounds"]) == 1 + last_step.RETRIES
+    assert record["cc_after"] == record["cc_before"]
+    moved = [row["moved"] for row in record["rounds"]]
+    assert moved[-1] != moved[0]
+    assert strengths == Strengths()
+    assert "isn't kept: more Ramachandran outliers" in log._rows[-1]["sentence"]
