@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refinement.choice import cc_in_box
 from refinement.minimise import minimise
-from refinement.moves.adp import fit_b
+from refinement.moves.adp import cc_mask, fit_b
 from refinement.moves.naming import with_standard_names
 from refinement.score import FEW_CLASHES, harm
 from refinement.states import make_state, make_target
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from refinement.moves.adp import AdpFit
     from refinement.output import RunLog
     from refinement.states import Model, Problem, State, Strengths
     from refinement.structure import Structure
@@ -92,7 +92,8 @@ def finish(
         The model, and what the record of the refinement says about it.
     """
     settings = problem.settings
-    best, cc, model = structure, cc_in_box(structure, problem), kept.model.moved(structure.positions)
+    cc = cc_mask(structure, problem.density, problem.resolution, threads=problem.threads)
+    best, model = structure, kept.model.moved(structure.positions)
     record: dict[str, Any] = {"target": settings.target, "kept": False, "cc_before": cc, "rounds": []}
     strengths, refused = replace(strengths), 0
     for _ in range(ROUNDS):
@@ -100,19 +101,18 @@ def finish(
         found = _minimised(model, term, balance, weight, strengths, problem)
         moved = with_standard_names(best.moved(found))
         state = make_state("finish", moved, problem, like=model)
-        fitted = _with_b(moved, problem)
-        cc_new = cc_in_box(fitted, problem)
+        fit = _with_b(moved, problem)
         harms = _harms(initial, kept, state)
         shift = float(np.sqrt(((found - best.positions) ** 2).sum(axis=1).mean()))
-        record["rounds"].append({**asdict(balance), "moved": shift, "cc": cc_new, "harms": harms})
-        if harms or cc_new < cc:
+        record["rounds"].append({**asdict(balance), "moved": shift, "cc": fit.cc_after, "harms": harms})
+        if harms or fit.cc_after < cc:
             refused += 1
             if record["kept"] or refused > RETRIES:
                 break
             strengths.raise_for(harms)
             strengths.map *= WEAKER
             continue
-        best, cc, model, record["kept"] = fitted, cc_new, state.model, True
+        best, cc, model, record["kept"] = fit.structure, fit.cc_after, state.model, True
         if not balance.fine or shift < STILL:
             break
     record["cc_after"] = cc
@@ -200,7 +200,8 @@ def _minimised(
     return found.x
 
 
-def _with_b(structure: Structure, problem: Problem) -> Structure:
+def _with_b(structure: Structure, problem: Problem) -> AdpFit:
+    """Fit B factors once more, beginning with those that the model has."""
     settings = problem.settings
     return fit_b(
         structure,
@@ -210,4 +211,4 @@ def _with_b(structure: Structure, problem: Problem) -> Structure:
         smoothness=settings.adp_smoothness,
         by_residue=settings.b_groups == "residues",
         threads=problem.threads,
-    ).structure
+    )

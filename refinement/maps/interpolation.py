@@ -140,7 +140,7 @@ def trilinear(density: Density, positions: NDArray[np.float64]) -> NDArray[np.fl
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _weights(t: float, basis: int) -> tuple[float, float, float, float, float, float, float, float]:
+def spline_weights(t: float, basis: int) -> tuple[float, float, float, float, float, float, float, float]:
     """Return the weights of the four nodes round t in [0, 1) and their derivatives by t."""
     s = 1.0 - t
     if basis == BSPLINE:
