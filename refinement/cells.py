@@ -7,6 +7,7 @@ with a coordinate that is not finite have no neighbours.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numba
@@ -167,9 +168,11 @@ def neighbour_pairs(points: NDArray[np.float64], reach: ArrayLike) -> NDArray[np
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _scan_around(centres: Floats, cutoff: Floats, edge: float, points: Floats, offsets: Longs, rows: Ints) -> None:
+def _scan_around(
+    centres: Floats, cutoff: Floats, edge: float, shape: Longs, start: Longs, members: Ints, at: Floats,
+    offsets: Longs, rows: Ints,
+) -> None:  # fmt: skip
     """Write as many neighbours of the centres as `rows` has room for; `offsets` counts all of them."""
-    shape, start, members, at = _build(points, edge)
     found = 0
     for c in range(len(centres)):
         x, y, z = centres[c, 0], centres[c, 1], centres[c, 2]
@@ -210,14 +213,43 @@ def neighbours_around(
     centres = np.ascontiguousarray(centres, dtype=np.float64)
     points = np.ascontiguousarray(points, dtype=np.float64)
     cutoffs = np.ascontiguousarray(np.broadcast_to(np.asarray(cutoff, dtype=np.float64), (len(centres),)))
-    edge = float(cutoffs.max(initial=0.0)) * (1.0 + 1e-9)
-    offsets = np.zeros(len(centres) + 1, dtype=np.int64)
-    rows = np.empty(0, dtype=np.int32)
-    if not edge > 0.0:
-        return offsets, rows
-    rows = np.empty(2 * PAIRS_PER_POINT * len(centres), dtype=np.int32)
-    _scan_around(centres, cutoffs, edge, points, offsets, rows)
-    if offsets[-1] > len(rows):
-        rows = np.empty(offsets[-1], dtype=np.int32)
-        _scan_around(centres, cutoffs, edge, points, offsets, rows)
-    return offsets, rows[: offsets[-1]]
+    longest = float(cutoffs.max(initial=0.0))
+    if not longest > 0.0:
+        return np.zeros(len(centres) + 1, dtype=np.int64), np.empty(0, dtype=np.int32)
+    return Cells.of(points, longest).around(centres, cutoffs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """Points sorted into cells, for searches around many small groups of centres one after the other.
+
+    Attributes
+    ----------
+    edge : float
+        Å; no search reaches further.
+    """
+
+    edge: float
+    shape: NDArray[np.int64]
+    start: NDArray[np.int64]
+    members: NDArray[np.int32]
+    sorted_points: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, points: NDArray[np.float64], longest: float) -> Cells:
+        """Sort points, shape (n, 3), for searches up to the cutoff `longest` (Å, positive)."""
+        edge = longest * (1.0 + 1e-9)
+        return cls(edge, *_build(np.ascontiguousarray(points, dtype=np.float64), edge))
+
+    def around(self, centres: NDArray[np.float64], cutoff: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Find the points near each of some centres; as `neighbours_around`."""
+        centres = np.ascontiguousarray(centres, dtype=np.float64)
+        cutoffs = np.ascontiguousarray(np.broadcast_to(np.asarray(cutoff, dtype=np.float64), (len(centres),)))
+        offsets = np.zeros(len(centres) + 1, dtype=np.int64)
+        rows = np.empty(2 * PAIRS_PER_POINT * len(centres), dtype=np.int32)
+        cells = (self.edge, self.shape, self.start, self.members, self.sorted_points)
+        _scan_around(centres, cutoffs, *cells, offsets, rows)
+        if offsets[-1] > len(rows):
+            rows = np.empty(offsets[-1], dtype=np.int32)
+            _scan_around(centres, cutoffs, *cells, offsets, rows)
+        return offsets, rows[: offsets[-1]]

@@ -51,13 +51,17 @@ class Pattern:
 
     @classmethod
     def of(cls, size: int, groups: Iterable[NDArray[np.int32]]) -> Pattern:
-        """Return the pattern for `size` atoms; within each row of each of `groups`, shape (m, k), all are joined."""
+        """Return the pattern for `size` atoms; within each row of each of `groups`, shape (m, k), all are joined.
+
+        Negative atoms stand for none.
+        """
         keys = [np.empty(0, dtype=np.int64)]
         for group in groups:
             for a in range(group.shape[1]):
                 for b in range(a):
                     one, other = group[:, a].astype(np.int64), group[:, b].astype(np.int64)
-                    keys.append(np.minimum(one, other) * size + np.maximum(one, other))
+                    found = np.minimum(one, other) * size + np.maximum(one, other)
+                    keys.append(found[(one >= 0) & (other >= 0)])
         unique = np.sort(np.concatenate(keys))
         unique = unique[np.diff(unique, prepend=-1) != 0]
         pairs = np.stack(np.divmod(unique, max(size, 1)), axis=1).astype(np.int32)

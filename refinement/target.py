@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from refinement.restraints import riding
 from refinement.restraints.arrays import BondKind, TorsionKind
+from refinement.restraints.atom_index import AtomIndex
 from refinement.restraints.coordination import METAL_LIMIT, METAL_SIGMA, coordination_angles
 from refinement.restraints.covalent import Covalent, covalent_restraints
 from refinement.restraints.curvature import add_curvature
@@ -147,6 +149,29 @@ class Target:
         """Return an estimate of the Hessian's diagonal, shape (n_heavy, 3), for preconditioning."""
         stiff = self.covalent.curvature(len(self._bare)) + 2.0 * self.contact_weight / 3.0
         return np.repeat(stiff[:, None], 3, axis=1)
+
+    @cached_property
+    def index(self) -> dict[str, AtomIndex]:
+        """Rows of the restraints by atom without hydrogens; ``riders`` and ``parents`` are rows of the frames of hydrogens."""
+        size, terms, frames = len(self._heavy), self.covalent, self.model.riding.frame
+        planes = np.repeat(np.arange(len(terms.planes), dtype=np.int32), np.diff(terms.planes.first))
+        bare = np.where(frames >= 0, self.bare_rows[frames], -1).astype(np.int32)
+        names = ("bonds", "angles", "torsions", "chiralities")
+        return {
+            **{name: AtomIndex.of(getattr(terms, name).atoms, size) for name in names},
+            "planes": AtomIndex.of_flat(terms.planes.atoms, planes, size),
+            **{f"dihedrals {k}": AtomIndex.of(term.atoms, size) for k, term in enumerate(self.torsions)},
+            "ramachandran": AtomIndex.of(self.ramachandran.atoms, size),
+            "riders": AtomIndex.of(bare, size),
+            "parents": AtomIndex.of(bare[:, :1], size),
+        }
+
+    @cached_property
+    def bare_rows(self) -> NDArray[np.int32]:
+        """Row of each atom in the model without hydrogens, -1 for hydrogens."""
+        rows = np.full(len(self.model.structure), -1, dtype=np.int32)
+        rows[self._heavy] = np.arange(len(self._heavy), dtype=np.int32)
+        return rows
 
     def variables(self, x: NDArray[np.float64], more: NDArray[np.float64] | None = None) -> Factor | NDArray[np.float64]:
         """Return variables in which the target curves about equally in all directions near positions x, shape (n_heavy, 3).

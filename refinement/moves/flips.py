@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from refinement.cells import Cells
 from refinement.conformers import NamedAtoms, peptide_bonds
 from refinement.minimise import minimise
-from refinement.moves.neighbourhood import Neighbourhood
+from refinement.moves.neighbourhood import SHELL, Neighbourhood
 from refinement.structure import ResidueKind
 from refinement.target import CARBON_NUMBER
 from refinement.validation.cbeta import cbeta_deviations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 RADIUS = 6.0
 """Å round the peptide within which residues move."""
-STEPS, FIRST_STEPS = 60, 20
+STEPS, FIRST_STEPS = 25, 8
 """Optimiser steps of a trial, and of its first look."""
 HOPELESS = 0.05
 """A flip whose energy is higher than this part of the energy without it after the first look isn't minimised further."""
@@ -101,20 +102,19 @@ def flip_peptides(
         Å; longest shift of an atom in one step.
     """
     peptides = _peptides(structure)
-    flips = []
+    flips, cells = [], Cells.of(structure.positions, SHELL)
     for k in _suspects(structure, peptides, density).tolist():
         row, atoms = int(peptides.residue[k]), peptides.atoms[k]
-        moving = _surroundings(structure, atoms)
-        energy = Neighbourhood(target, structure.positions, moving)
-        curvature = energy.curvature()
+        moving = _surroundings(structure, atoms, cells)
+        energy = Neighbourhood(target, structure.positions, moving, cells)
         start = structure.positions[moving]
         now = energy(start, np.empty_like(start))
         turned = flipped(structure.positions, atoms)[moving]
-        look = minimise(energy, turned, max_iterations=FIRST_STEPS, max_shift=max_shift, curvature=curvature)
+        look = minimise(energy, turned, max_iterations=FIRST_STEPS, max_shift=max_shift, curvature=energy.variables(turned))
         if look.energy > now + HOPELESS * abs(now):
             continue
         stay, flip = (
-            minimise(energy, x, max_iterations=steps, max_shift=max_shift, curvature=curvature)
+            minimise(energy, x, max_iterations=steps, max_shift=max_shift, curvature=energy.variables(x))
             for x, steps in ((start, STEPS), (look.x, STEPS - FIRST_STEPS))
         )
         gain = stay.energy - flip.energy
@@ -179,13 +179,12 @@ def _suspects(structure: Structure, peptides: Peptides, density: InterpolatedMap
     return np.sort(tried[order][: max(AT_LEAST, round(PART * len(odd)))])
 
 
-def _surroundings(structure: Structure, atoms: NDArray[np.int32]) -> NDArray[np.int32]:
+def _surroundings(structure: Structure, atoms: NDArray[np.int32], cells: Cells) -> NDArray[np.int32]:
     """Return the atoms of all residues near a peptide, ascending."""
-    middle = structure.positions[atoms].mean(axis=0)
-    near = ((structure.positions - middle) ** 2).sum(axis=1) < RADIUS**2
-    chosen = np.zeros(len(structure.residues), dtype=np.bool_)
-    chosen[structure.residue[near]] = True
-    return np.flatnonzero(chosen[structure.residue]).astype(np.int32)
+    _, near = cells.around(structure.positions[atoms].mean(axis=0)[None], RADIUS)
+    first = structure.residues.first
+    rows = [np.arange(first[row], first[row + 1]) for row in np.unique(structure.residue[near]).tolist()]
+    return np.concatenate(rows).astype(np.int32)
 
 
 def _counts(structure: Structure) -> list[float]:

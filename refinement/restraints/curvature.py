@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refinement.elimination import Matrix
+    from refinement.restraints.arrays import Planes
     from refinement.restraints.covalent import Covalent
     from refinement.restraints.dihedrals import DihedralRestraints
     from refinement.restraints.topology import Topology
@@ -38,10 +39,21 @@ BENT = 0.1
 
 def joined_atoms(topology: Topology) -> list[NDArray[np.int32]]:
     """Return the groups of atoms that covalent and rotamer restraints join, for `refinement.elimination.Pattern.of`."""
-    planes, torsions = topology.planes, topology.torsions.of_kind(*TORSION_KINDS, TorsionKind.CHI)
+    torsions = topology.torsions.of_kind(*TORSION_KINDS, TorsionKind.CHI)
+    groups = [topology.bonds.atoms, topology.angles.atoms, torsions.atoms, topology.chiralities.atoms]
+    return [*groups, *_by_size(topology.planes)]
+
+
+def joined_by(covalent: Covalent, dihedrals: list[DihedralRestraints]) -> list[NDArray[np.int32]]:
+    """Return the groups of atoms that these restraints join, as `joined_atoms` does for all of a model."""
+    groups = [covalent.bonds.atoms, covalent.angles.atoms, covalent.torsions.atoms, covalent.chiralities.atoms]
+    return [*groups, *_by_size(covalent.planes), *(term.atoms for term in dihedrals)]
+
+
+def _by_size(planes: Planes) -> list[NDArray[np.int32]]:
+    """Return the atoms of planes, those of one size together."""
     sizes = np.diff(planes.first)
-    flat = [planes.atoms[planes.first[:-1][sizes == size][:, None] + np.arange(size)] for size in np.unique(sizes).tolist()]
-    return [topology.bonds.atoms, topology.angles.atoms, torsions.atoms, topology.chiralities.atoms, *flat]
+    return [planes.atoms[planes.first[:-1][sizes == size][:, None] + np.arange(size)] for size in np.unique(sizes).tolist()]
 
 
 def add_curvature(covalent: Covalent, dihedrals: list[DihedralRestraints], positions: Floats, matrix: Matrix) -> None:
@@ -62,9 +74,12 @@ def _add_block(
 ) -> None:
     """Add scale · u vᵀ to the block of atoms a and b, and its transpose to that of b and a.
 
-    A block that the pattern doesn't have goes to the diagonal, as in `refinement.elimination`.
+    A block that the pattern doesn't have goes to the diagonal, as in `refinement.elimination`. Atoms of negative rank stay
+    where they are.
     """
     i, j = rank[a], rank[b]
+    if i < 0 or j < 0:
+        return
     if i == j:
         for k in range(3):
             for m in range(k + 1):

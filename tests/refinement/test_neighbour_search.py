@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from refinement.cells import neighbour_pairs, neighbours_around
+from refinement.cells import Cells, neighbour_pairs, neighbours_around
 
 
 def all_pairs(points: np.ndarray, reach: np.ndarray) -> set[tuple[int, int]]:
@@ -90,3 +90,15 @@ def test_neighbours_of_centres(points: np.ndarray, centres: np.ndarray, cutoff: 
     for c, centre in enumerate(centres):
         near = np.flatnonzero(np.linalg.norm(points - centre, axis=1) <= cutoff)
         assert sorted(rows[offsets[c] : offsets[c + 1]].tolist()) == near.tolist()
+
+
+def test_cells_serve_many_searches() -> None:
+    points = np.random.default_rng(5).uniform(-12, 12, (300, 3))
+    cells = Cells.of(points, 4.0)
+    for cutoff in (4.0, 1.5):
+        for centres in (points[:1], points[10:40] + 0.3):
+            offsets, rows = cells.around(centres, cutoff)
+            expected, theirs = neighbours_around(centres, points, cutoff)
+            assert (offsets == expected).all()
+            for c in range(len(centres)):
+                assert sorted(rows[offsets[c] : offsets[c + 1]]) == sorted(theirs[offsets[c] : offsets[c + 1]])

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from refinement.cells import Cells
+from refinement.minimise import minimise
 from refinement.moves.flips import flip_peptides, flipped
-from refinement.moves.neighbourhood import Neighbourhood
+from refinement.moves.neighbourhood import SHELL, Neighbourhood
 from refinement.restraints.topology import build_topology
 from refinement.settings import Settings
 from refinement.states import Problem, Strengths, make_target
@@ -88,3 +90,15 @@ def test_the_part_has_the_gradient_and_the_differences_of_the_whole(scene) -> No
         assert part(moved[moving], gradient) - local == pytest.approx(change, rel=1e-9, abs=1e-6)
         np.testing.assert_allclose(gradient, whole_gradient[moving], rtol=1e-7, atol=1e-6)
     assert part.map_energy(start.positions[moving]) < 0.0
+
+
+def test_the_part_is_minimised_in_its_own_variables(scene) -> None:
+    rng = np.random.default_rng(5)
+    start = scene.truth.moved(scene.truth.positions + rng.normal(scale=0.05, size=scene.truth.positions.shape))
+    target = target_of(scene, start)
+    moving = np.flatnonzero(np.isin(start.residue, np.arange(20, 27))).astype(np.int32)
+    part = Neighbourhood(target, start.positions, moving, Cells.of(start.positions, SHELL))
+    x = start.positions[moving]
+    ours = minimise(part, x, max_iterations=20, curvature=part.variables(x))
+    theirs = minimise(part, x, max_iterations=20, curvature=target.curvature()[moving])
+    assert ours.energy < theirs.energy < ours.start_energy
