@@ -10,6 +10,7 @@ import numpy as np
 from refinement.minimise import Minimum, minimise
 from refinement.moves.doubtful import doubtful
 from refinement.moves.flips import PeptideFlip, flip_peptides
+from refinement.moves.fragments import FragmentMove, mend_fragments
 from refinement.moves.naming import with_standard_names
 from refinement.moves.side_chain_atoms import Rules
 from refinement.moves.side_chains import SideChainMove, fit_side_chains
@@ -20,7 +21,7 @@ from refinement.validation.rotamers import FAVORED, OUTLIER
 if TYPE_CHECKING:
     from refinement.output import RunLog
 
-Move = SideChainMove | PeptideFlip
+Move = SideChainMove | PeptideFlip | FragmentMove
 
 COINCIDENT, SEPARATION = 0.05, 0.2
 """Å; bonded atoms closer than the first are moved apart by the second."""
@@ -80,6 +81,7 @@ def run_cycle(
     for kind, event, what in (
         (SideChainMove, "side_chains", "side chains changed rotamer"),
         (PeptideFlip, "flips", "peptides were flipped"),
+        (FragmentMove, "fragments", "stretches of backbone were rebuilt"),
     ):
         mine = [move for move in moves if isinstance(move, kind)]
         if mine:
@@ -99,6 +101,12 @@ def _moved(cycle: int, model: Model, problem: Problem, weight: float, strengths:
         target.close()
         model = model.moved(structure.positions)
         moves += flips
+    if cycle in settings.fragment_cycles:
+        target = make_target(model, problem, weight, strengths)
+        structure, rebuilt = mend_fragments(model.structure, target, problem.topology, max_shift=settings.max_shift)
+        target.close()
+        model = model.moved(structure.positions)
+        moves += rebuilt
     if cycle <= settings.side_chain_cycles:
         model, side_chains = _with_side_chains(model, problem, weight, strengths, backrub=cycle <= settings.backrub_cycles)
         moves += side_chains

@@ -122,6 +122,10 @@ class Settings(BaseModel):
     flip_cycles: tuple[int, ...] = Field(
         (2, 4), description="Cycles that try to turn peptides, when side chains are in place and before the model settles."
     )
+    fragment_cycles: tuple[int, ...] = Field(
+        (3, 5),
+        description="Cycles that try to rebuild rare, cis or twisted backbone, after flips and minimisation had their turn.",
+    )
     b_groups: Literal["resolution", "residues"] = Field(
         "resolution", description="Atoms or groups that have a B factor each: as fine as the resolution allows, or residues."
     )
@@ -178,6 +182,7 @@ PROTOCOLS: dict[str, Settings] = {
         side_chains="doubtful",
         backrub_cycles=0,
         flip_cycles=(),
+        fragment_cycles=(),
         b_groups="residues",
         occupancy_evaluations=0,
         harmless=False,

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from refinement.geometry import dihedrals
 from refinement.restraints import riding
 from refinement.restraints.arrays import BondKind, TorsionKind
 from refinement.restraints.atom_index import AtomIndex
+from refinement.restraints.cdl import CIS_LIMIT
 from refinement.restraints.coordination import METAL_LIMIT, METAL_SIGMA, coordination_angles
 from refinement.restraints.covalent import Covalent, covalent_restraints
 from refinement.restraints.curvature import add_curvature
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from refinement.elimination import Factor, Pattern
     from refinement.maps.interpolation import InterpolatedMap
+    from refinement.restraints.arrays import Torsions
     from refinement.restraints.hydrogens import Hydrogenated
     from refinement.restraints.nonbonded import Nonbonded
     from refinement.restraints.ramachandran import RamachandranRestraints
@@ -248,8 +251,17 @@ def covalent_terms(structure: Structure, topology: Topology, *, peptides: float 
     metal = bonds.kind == BondKind.METAL
     bonds = replace(bonds, sigma=np.where(metal, METAL_SIGMA, np.maximum(bonds.sigma, BOND_SIGMA_FLOOR)))
     angles = coordination_angles(structure, bonds, angles)
-    changed: dict[str, Any] = {"bonds": bonds, "angles": angles, "torsions": pucker_torsions(structure, topology.torsions)}
+    torsions = _peptides_as_they_are(structure, pucker_torsions(structure, topology.torsions))
+    changed: dict[str, Any] = {"bonds": bonds, "angles": angles, "torsions": torsions}
     terms = covalent_restraints(replace(topology, **changed))
     factor = np.where(terms.torsions.kind == TorsionKind.OMEGA, peptides, 1.0)
     limit = np.where(metal, METAL_LIMIT, np.inf)
     return replace(terms, torsion_weight=terms.torsion_weight * factor, bond_limit=limit)
+
+
+def _peptides_as_they_are(structure: Structure, torsions: Torsions) -> Torsions:
+    """Return the torsions with ω of peptides drawn to cis or trans, whichever they are now."""
+    rows = np.flatnonzero(torsions.kind == TorsionKind.OMEGA)
+    target = torsions.target.copy()
+    target[rows] = np.where(np.abs(dihedrals(structure.positions, *torsions.atoms[rows].T)) < CIS_LIMIT, 0.0, 180.0)
+    return replace(torsions, target=target)

@@ -122,7 +122,9 @@ def flip_peptides(
             continue
         positions = structure.positions.copy()
         positions[moving] = flip.x
-        if all(new <= old for old, new in zip(_counts(structure), _counts(structure.moved(positions)), strict=True)):
+        if all(
+            new <= old for old, new in zip(outlier_counts(structure), outlier_counts(structure.moved(positions)), strict=True)
+        ):
             structure = structure.moved(positions)
             flips.append(PeptideFlip(row, structure.residues.label(row), gain))
     return structure, flips
@@ -187,7 +189,7 @@ def _surroundings(structure: Structure, atoms: NDArray[np.int32], cells: Cells) 
     return np.concatenate(rows).astype(np.int32)
 
 
-def _counts(structure: Structure) -> list[float]:
+def outlier_counts(structure: Structure) -> list[float]:
     """Return what may not get worse, clashes apart, which need hydrogens built anew."""
     summaries = (ramachandran(structure).summary, rotamers(structure).summary, cbeta_deviations(structure).summary)
     found: dict[str, float | None] = {**omega(structure).summary}

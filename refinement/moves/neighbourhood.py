@@ -63,17 +63,36 @@ class Neighbourhood:
     cells : Cells, optional
         Of `positions`, or of positions that hardly differ, with an edge of at least `SHELL`: saves time where there are
         many neighbourhoods.
+    covalent : Covalent, optional
+        Covalent restraints instead of those of the target: the same ones with other targets or weights.
+    drive : DihedralRestraints, optional
+        Further torsions of moving atoms; their targets may be changed between minimisations.
+    contacts : float
+        Factor on the weight of contacts.
     """
 
-    def __init__(self, target: Target, positions: Floats, moving: Ints, cells: Cells | None = None) -> None:
+    def __init__(
+        self,
+        target: Target,
+        positions: Floats,
+        moving: Ints,
+        cells: Cells | None = None,
+        *,
+        covalent: Covalent | None = None,
+        drive: DihedralRestraints | None = None,
+        contacts: float = 1.0,
+    ) -> None:
         self.moving, self._target = moving, target
         index, backbone = target.index, target.ramachandran
         rows = {name: found.touching(moving) for name, found in index.items()}
         felt = np.unique(np.concatenate([moving, *(group.ravel() for group in _groups(target, rows))]))
         self._bare, self._bare_gradient = positions[felt], np.zeros((len(felt), 3))
         self._own = np.searchsorted(felt, moving)
-        self._covalent = _part_of(target.covalent, rows, felt)
+        self._covalent = _part_of(covalent or target.covalent, rows, felt)
         self._torsions = [_taken(term, rows[f"dihedrals {k}"], felt) for k, term in enumerate(target.torsions)]
+        if drive is not None:
+            self._torsions.append(replace(drive, atoms=_numbers(felt, drive.atoms)))
+        self._contact_weight = contacts * target.contact_weight
         # without the boost of outliers: a move must be right for the map too, not only for the potential
         self._ramachandran = _taken(backbone, rows["ramachandran"], felt).weighted(float(backbone.weight.min(initial=np.inf)))
         self._weights = target.map_weight * target.scattering[moving]
@@ -113,7 +132,7 @@ class Neighbourhood:
         self._full_gradient[:] = 0.0
         self._bare_gradient[:] = 0.0
         energy = repulsion(
-            self._full, self._pairs, self._contact, target.contact_weight, target.contact_reduction, self._full_gradient
+            self._full, self._pairs, self._contact, self._contact_weight, target.contact_reduction, self._full_gradient
         )
         riding.fold_gradient(self._riding, self._full, self._full_gradient)
         energy += self._covalent.energy_and_gradient(self._bare, self._bare_gradient)
