@@ -131,6 +131,9 @@ def _add_refine(commands: Any) -> None:
     command = commands.add_parser("refine", help="refine a model against a map and validate it before and after")
     _add_inputs(command)
     _add_engine(command)
+    command.add_argument(
+        "--ncs", metavar="HOW", help="copies of one molecule: auto, constraints, restraints or off (default: the protocol's)"
+    )
     command.add_argument("--dock", action="store_true", help="accept a model outside the map and search for its place")
     command.add_argument(
         "--cross-validate", action="store_true", help="refine into the first half-map too, and compare with the second"
@@ -236,6 +239,7 @@ def _refine(options: argparse.Namespace, terminal: Terminal) -> int:
             threads=threads,
             seed=options.seed,
             dock=options.dock,
+            ncs=options.ncs,
             cross_validate=options.cross_validate,
             reference=options.reference,
             output=options.output,

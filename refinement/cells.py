@@ -253,3 +253,52 @@ class Cells:
             rows = np.empty(offsets[-1], dtype=np.int32)
             _scan_around(centres, cutoffs, *cells, offsets, rows)
         return offsets, rows[: offsets[-1]]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _scan_nearest(centres: Floats, edge: float, points: Floats, nearest: Longs, distance: Floats) -> None:
+    """Write the nearest point of each centre within `edge`, the first of equally near ones."""
+    shape, start, members, at = _build(points, edge)
+    for c in range(len(centres)):
+        x, y, z = centres[c, 0], centres[c, 1], centres[c, 2]
+        best, row = edge * edge, -1
+        if abs(x) < FARTHEST and abs(y) < FARTHEST and abs(z) < FARTHEST:
+            cx, cy, cz = int(np.floor(x / edge)), int(np.floor(y / edge)), int(np.floor(z / edge))
+            for s in range(27):
+                ax, ay, az = (cx + s // 9 - 1) % shape[0], (cy + (s // 3) % 3 - 1) % shape[1], (cz + s % 3 - 1) % shape[2]
+                slot = (ax * shape[1] + ay) * shape[2] + az
+                for b in range(start[slot], start[slot + 1]):
+                    dx, dy, dz = at[b, 0] - x, at[b, 1] - y, at[b, 2] - z
+                    square = dx * dx + dy * dy + dz * dz
+                    if square < best or (square == best and (row < 0 or members[b] < row)):
+                        best, row = square, members[b]
+        nearest[c] = row
+        distance[c] = np.sqrt(best) if row >= 0 else np.inf
+
+
+def nearest_points(
+    centres: NDArray[np.float64], points: NDArray[np.float64], cutoff: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Find the point nearest to each of some centres.
+
+    Parameters
+    ----------
+    centres : NDArray[float64], shape (c, 3)
+        Å.
+    points : NDArray[float64], shape (n, 3)
+        Å.
+    cutoff : float
+        Å; points further away don't count.
+
+    Returns
+    -------
+    nearest : NDArray[int64], shape (c,)
+        Row of the nearest point, the first of equally near ones, -1 where there is none.
+    distance : NDArray[float64], shape (c,)
+        Å, inf where there is none.
+    """
+    nearest, distance = np.full(len(centres), -1, dtype=np.int64), np.full(len(centres), np.inf)
+    centres, points = (np.ascontiguousarray(part, dtype=np.float64) for part in (centres, points))
+    if len(points) and cutoff > 0.0:
+        _scan_nearest(centres, float(cutoff), points, nearest, distance)
+    return nearest, distance

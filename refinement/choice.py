@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from refinement.moves.adp import fit_b
+from refinement.moves.adp import cc_mask, fit_b
 from refinement.moves.occupancy import fit_occupancies
 from refinement.score import fit_harm, harm
 from refinement.words import last_verdict, verdict
@@ -23,18 +23,27 @@ SAME_FIT = 0.005
 
 
 def choose(
-    initial: State, states: list[State], problem: Problem, log: RunLog, progress: Callable[[str, float], None]
+    initial: State,
+    states: list[State],
+    problem: Problem,
+    log: RunLog,
+    progress: Callable[[str, float], None],
+    *,
+    part: Problem | None = None,
 ) -> tuple[Structure, dict[str, Any]]:
-    """Fit B factors of the best harmless state and keep it if it fits no worse; otherwise the next, at last the deposited one."""
+    """Fit B factors of the best harmless state and keep it if it fits no worse; otherwise the next, at last the deposited one.
+
+    `problem` is that of the whole model; `part` that of its unique part, where the states are about it.
+    """
     cc_initial = initial.cc_mask
     if not problem.settings.harmless:
-        return _last(initial, states[-1], cc_initial, problem, log, progress)
+        return _last(initial, states[-1], cc_initial, problem, part, log, progress)
     candidates = _best_first([state for state in states if not harm(initial.geometry, state.geometry)])
     refused = {state.label: harm(initial.geometry, state.geometry) for state in states if state not in candidates}
     worse_fit: list[str] = []
     for number, state in enumerate([*candidates[:3], initial]):
         progress("B factors", 0.92 + 0.02 * number)
-        fit = _with_b(state, initial, problem)
+        fit = _with_b(state, initial, problem, None if state is initial else part)
         if state is initial or not fit_harm(cc_initial, fit.cc_after):
             fits = {"cc_before": cc_initial, "cc_after": fit.cc_after}
             words = verdict(state.label, cycles=len(states), refused=refused, worse_fit=worse_fit, **fits)
@@ -48,11 +57,17 @@ def choose(
 
 
 def _last(
-    initial: State, state: State, cc_initial: float, problem: Problem, log: RunLog, progress: Callable[[str, float], None]
+    initial: State,
+    state: State,
+    cc_initial: float,
+    problem: Problem,
+    part: Problem | None,
+    log: RunLog,
+    progress: Callable[[str, float], None],
 ) -> tuple[Structure, dict[str, Any]]:
     """Fit B factors of the last state and keep it, come what may."""
     progress("B factors", 0.92)
-    fit = _with_b(state, initial, problem)
+    fit = _with_b(state, initial, problem, part)
     harms = harm(initial.geometry, state.geometry)
     words = last_verdict(state.label, harms=harms, cc_before=cc_initial, cc_after=fit.cc_after)
     log.add(
@@ -62,18 +77,25 @@ def _last(
     return _with_occupancies(fit.structure, problem, log), record
 
 
-def _with_b(state: State, initial: State, problem: Problem) -> AdpFit:
-    """Fit B factors of a state, beginning with those of the input."""
+def _with_b(state: State, initial: State, problem: Problem, part: Problem | None) -> AdpFit:
+    """Fit B factors of a state, beginning with those of the input; those of images are their sources'."""
     settings = problem.settings
-    return fit_b(
-        replace(state.structure, b_iso=initial.structure.b_iso),
-        problem.density,
-        problem.resolution,
+    at = part or problem
+    fit = fit_b(
+        state.structure if part else replace(state.structure, b_iso=initial.structure.b_iso),
+        at.density,
+        at.resolution,
         evaluations=settings.adp_evaluations,
         smoothness=settings.adp_smoothness,
         by_residue=settings.b_groups == "residues",
-        threads=problem.threads,
+        source=at.symmetry.source if at.symmetry else None,
+        own=at.symmetry.varies if at.symmetry else None,
+        threads=at.threads,
     )
+    if part is None or part.unique is None:
+        return fit
+    whole = replace(state.whole, b_iso=part.unique.shared(fit.structure.b_iso))
+    return replace(fit, structure=whole, cc_after=cc_mask(whole, problem.density, problem.resolution, threads=problem.threads))
 
 
 def _best_first(states: list[State]) -> list[State]:

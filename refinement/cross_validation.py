@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import gemmi
 
     from refinement.maps.density import Density
+    from refinement.operators import Operators
     from refinement.output import RunLog
     from refinement.settings import Settings
     from refinement.structure import Structure
@@ -48,6 +49,7 @@ def refine_into_half(
     seed: int,
     log: RunLog,
     progress: Callable[[str, float], None],
+    operators: Operators | None = None,
 ) -> CrossValidation:
     """Shake a model, refine it into one half-map, and compare it with both.
 
@@ -61,7 +63,7 @@ def refine_into_half(
         The half-map to refine into, and the one that isn't looked at before the end.
     resolution : float
         Å.
-    library, settings, threads, reference, progress
+    library, settings, threads, reference, progress, operators
         As for `refinement.protocol.refine`.
     seed : int
         Seed of the shake.
@@ -85,6 +87,7 @@ def refine_into_half(
             reference=structure if reference is None and settings.hold_start else reference,
             log=log,
             progress=progress,
+            operators=operators,
         )
     found = cross_validate(refined.structure, work, free, resolution)
     deposited = cross_validate(structure, work, free, resolution).summary["fsc_free"]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from refinement.minimise import Minimum, minimise
 from refinement.moves.doubtful import doubtful
 from refinement.moves.flips import PeptideFlip, flip_peptides
 from refinement.moves.fragments import FragmentMove, mend_fragments
@@ -16,9 +15,11 @@ from refinement.moves.side_chain_atoms import Rules
 from refinement.moves.side_chains import SideChainMove, fit_side_chains
 from refinement.score import harm
 from refinement.states import Model, Problem, State, Strengths, contact_weight, make_state, make_target
+from refinement.symmetry.target import minimise_model
 from refinement.validation.rotamers import FAVORED, OUTLIER
 
 if TYPE_CHECKING:
+    from refinement.minimise import Minimum
     from refinement.output import RunLog
 
 Move = SideChainMove | PeptideFlip | FragmentMove
@@ -97,15 +98,17 @@ def _moved(cycle: int, model: Model, problem: Problem, weight: float, strengths:
     moves: list[Move] = []
     if cycle in settings.flip_cycles:
         target = make_target(model, problem, weight, strengths)
-        structure, flips = flip_peptides(model.structure, target, problem.interpolated, max_shift=settings.max_shift)
+        structure, flips = flip_peptides(
+            model.structure, target, problem.interpolated, max_shift=settings.max_shift, fixed=problem.images
+        )
         target.close()
-        model = model.moved(structure.positions)
+        model = model.moved(problem.imposed(structure.positions))
         moves += flips
     if cycle in settings.fragment_cycles:
         target = make_target(model, problem, weight, strengths)
         structure, rebuilt = mend_fragments(model.structure, target, problem.topology, max_shift=settings.max_shift)
         target.close()
-        model = model.moved(structure.positions)
+        model = model.moved(problem.imposed(structure.positions))
         moves += rebuilt
     if cycle <= settings.side_chain_cycles:
         model, side_chains = _with_side_chains(model, problem, weight, strengths, backrub=cycle <= settings.backrub_cycles)
@@ -143,21 +146,22 @@ def _with_side_chains(
         backrub=backrub,
         moved=moved,
         only=doubtful(model.structure, problem.interpolated) if settings.side_chains == "doubtful" else None,
+        fixed=problem.images_by_residue(model.structure),
         threads=problem.threads,
     )
-    return replace(model.moved(fit.structure.positions), searched_at=searched_at), list(fit.moves)
+    return replace(model.moved(problem.imposed(fit.structure.positions)), searched_at=searched_at), list(fit.moves)
 
 
 def _minimised(label: str, model: Model, problem: Problem, weight: float, strengths: Strengths) -> tuple[State, Minimum]:
     """Minimise a model; returns the state, with atoms named by convention, and what the optimiser did."""
     settings = problem.settings
     target = make_target(model, problem, weight, strengths)
-    found = minimise(
+    found = minimise_model(
         target,
         model.structure.positions,
+        problem.symmetry,
         max_iterations=settings.iterations,
         max_shift=settings.max_shift,
-        curvature=target.variables(model.structure.positions),
     )
     target.close()
     structure = with_standard_names(model.structure.moved(found.x))

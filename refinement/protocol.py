@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from refinement.restraints.reference_model import reference_restraints
 from refinement.restraints.topology import build_topology
 from refinement.score import harm
 from refinement.states import Problem, State, Strengths, elimination_pattern, make_state, make_target
+from refinement.symmetric import with_copies, with_fitted_operators
 from refinement.threads import processors
 from refinement.validation.clashscore import clashscore
 from refinement.weight import map_weight
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     import gemmi
 
     from refinement.maps.density import Density
+    from refinement.operators import Operators
     from refinement.output import RunLog
     from refinement.restraints.dihedrals import DihedralRestraints
     from refinement.settings import Settings
@@ -64,6 +67,7 @@ def refine(
     reference: Structure | None = None,
     log: RunLog,
     progress: Callable[[str, float], None],
+    operators: Operators | None = None,
 ) -> Refined:
     """Refine a model against a map.
 
@@ -87,6 +91,8 @@ def refine(
         What happened goes there.
     progress : callable
         Called with what is being done and the fraction done.
+    operators : Operators, optional
+        Exact operators of the assembly, where they are known; otherwise those of the model's copies are fitted to the map.
 
     Returns
     -------
@@ -121,15 +127,34 @@ def refine(
         log.add("restraints", warning)
     initial = _judged_as_given(make_state(label, bare, problem), structure, problem)
     _log_state(log, initial, cycle=0, cycles=settings.cycles)
+    final, record = _refined(initial, prepared(initial, problem, log), problem, operators, log, progress)
+    return Refined(final, {**record, "placement": placed.record, "start": _row(initial)})
+
+
+def _refined(
+    initial: State,
+    start: State,
+    whole: Problem,
+    operators: Operators | None,
+    log: RunLog,
+    progress: Callable[[str, float], None],
+) -> tuple[Structure, dict[str, Any]]:
+    """Run the cycles and choose; where copies were refined as one in vain, a second time without."""
+    problem, first, decision = with_copies(whole, start, operators, log)
     strengths = Strengths()
-    states, weight, cycles = _macro_cycles(initial, prepared(initial, problem, log), strengths, problem, log, progress)
-    final, record = choose(initial, states, problem, log, progress)
+    states, weight, cycles = _macro_cycles(initial, first, strengths, problem, whole, log, progress, exact=decision.exact)
+    part = problem if problem.unique is not None else None
+    final, record = choose(initial, states, whole, log, progress, part=part)
+    if part is not None and record["kept"] == initial.label:
+        log.add("symmetry", "No state with copies refined as one could be kept: refined again without.", mode="off")
+        without = replace(whole, settings=whole.settings.model_copy(update={"ncs": "off"}))
+        final, record = _refined(initial, start, without, None, log, progress)
+        return final, {**record, "symmetry": {**decision.record, "kept": False}}
     kept = next((state for state in states if state.label == record["kept"]), None)
-    if kept is not None and settings.target != "centres":
+    if kept is not None and part is None and whole.settings.target != "centres":  # it would pull exact copies apart
         progress("whole map", 0.98)
         final, record["finish"] = finish(final, initial, kept, weight, strengths, problem, log)
-    record |= {"placement": placed.record, "map_weight": weight, "start": _row(initial), "cycles": cycles}
-    return Refined(final, record)
+    return final, {**record, "map_weight": weight, "cycles": cycles, "symmetry": decision.record}
 
 
 def _held(bare: Structure, reference: Structure | None, settings: Settings, log: RunLog) -> DihedralRestraints | None:
@@ -153,9 +178,20 @@ def _judged_as_given(initial: State, given: Structure, problem: Problem) -> Stat
 
 
 def _macro_cycles(
-    initial: State, state: State, strengths: Strengths, problem: Problem, log: RunLog, progress: Callable[[str, float], None]
+    initial: State,
+    state: State,
+    strengths: Strengths,
+    problem: Problem,
+    whole: Problem,
+    log: RunLog,
+    progress: Callable[[str, float], None],
+    *,
+    exact: bool = False,
 ) -> tuple[list[State], float, list[dict[str, Any]]]:
-    """Run the cycles from `state`, judged by `initial`; returns the state after each, the map weight, and a row for each."""
+    """Run the cycles from `state`, judged by `initial`; returns the state after each, the map weight, and a row for each.
+
+    `problem` is that of the whole model, or of its unique part; then its operators are fitted each time unless `exact`.
+    """
     settings, first = problem.settings, state
     states: list[State] = []
     rows: list[dict[str, Any]] = []
@@ -163,9 +199,17 @@ def _macro_cycles(
     for cycle in range(1, settings.cycles + 1):
         started = time.perf_counter()
         progress(f"macro-cycle {cycle} of {settings.cycles}", (cycle - 1) / (settings.cycles + 1))
+        if problem.unique is not None and not exact:
+            problem, shift = with_fitted_operators(problem, whole, state)
+            if shift:
+                log.add("operators", f"Operators fitted to the map: copies moved by up to {shift:.3f} Å.", shift=shift)
         if cycle == 1:
             weight = map_weight(
-                lambda trial: make_target(first.model, problem, trial, strengths), first.structure, problem.topology, settings
+                partial(make_target, first.model, problem, strengths=strengths),
+                first.structure,
+                problem.topology,
+                settings,
+                problem.symmetry,
             )
             log.add("weight", f"Map weight {weight:.2f}.", weight=weight)
         before, applied = state, weight * strengths.map

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from refinement.maps.density import Density
+    from refinement.operators import Operators
     from refinement.output import Listener
     from refinement.protocol import Refined
     from refinement.structure import Structure
@@ -132,6 +133,8 @@ def refine_files(
     dock: bool = False,
     cross_validate: bool = False,
     reference: Path | None = None,
+    ncs: str | None = None,
+    operators: Operators | None = None,
     output: Path,
     progress: Progress | None = None,
     listen: Listener | None = None,
@@ -150,6 +153,11 @@ def refine_files(
         Refine also into the first half-map alone, and compare with both.
     reference : Path or None
         Another model of the same molecule; torsions are held where it has them.
+    ncs : str, optional
+        What is done with copies of one molecule, instead of what the protocol says: ``auto``, ``constraints``,
+        ``restraints`` or ``off``.
+    operators : Operators, optional
+        Exact operators between the copies.
     listen : callable, optional
         Called with each event of the log as it comes, such as the end of a macro-cycle.
 
@@ -164,7 +172,7 @@ def refine_files(
         If an input can't be used.
     """
     report, log, started = progress or _silent, RunLog(listen), time.perf_counter()
-    settings = settings_for(protocol)
+    settings = settings_for(protocol, ncs=ncs)
     if cross_validate and not half_maps:
         message = "Cross-validation was asked for, but there are no half-maps."
         raise InputError("half_maps_missing", message, "Give both half-maps, or leave cross-validation out.")
@@ -173,6 +181,7 @@ def refine_files(
     inputs = read_inputs(model, density_path, **given, log=log, report=report, refining=True, outside=dock)
     how: dict[str, Any] = {"resolution": resolution, "library": inputs.library, "settings": settings, "threads": threads}
     how["reference"] = inputs.reference
+    how["operators"] = operators
     # refinement leaves processors idle now and then: the validation of the given model fills the gaps
     with beside(processors(threads), partial(_validated, inputs, inputs.structure, _silent)) as validated:
         refine_started = time.perf_counter()

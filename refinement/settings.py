@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from refinement.errors import InputError
+
+Ncs = Literal["auto", "constraints", "restraints", "off"]
+"""What is done with copies of one molecule."""
 
 
 class Settings(BaseModel):
@@ -156,6 +159,22 @@ class Settings(BaseModel):
     placement_gain: float = Field(
         0.02, ge=0, description="CC_mask must rise by more than this, or the model stays where it was; refinement does the rest."
     )
+    ncs: Ncs = Field(
+        "auto",
+        description="Copies of one molecule: refined as one where the map has them as one, else alike in torsions.",
+    )
+    ncs_agreement: float = Field(
+        0.97,
+        ge=-1,
+        le=1,
+        description="Correlation of copies' density, all resolutions alike, above which they are one measurement: 0.99 where "
+        "symmetry was imposed in the reconstruction, at most 0.95 where noise differs and ends the map at its resolution.",
+    )
+    ncs_resolution: float = Field(
+        4.5, gt=0, description="Å; in worse maps copies look the same if they are, and the 0.75 of a symmetry search is enough."
+    )
+    ncs_sigma: float = Field(2.5, gt=0, description="°; torsions of copies that are held alike.")
+    ncs_limit: float = Field(15.0, gt=0, description="°; torsions of copies that differ by more are left to differ.")
     cushion: float = Field(6.0, gt=0, description="Å; the map is cut around the model with this margin.")
 
     def digest(self) -> str:
@@ -194,15 +213,26 @@ PROTOCOLS: dict[str, Settings] = {
 """Protocols by name."""
 
 
-def settings_for(protocol: str) -> Settings:
+def settings_for(protocol: str, *, ncs: str | None = None) -> Settings:
     """Return the settings of a protocol.
+
+    Parameters
+    ----------
+    protocol : str
+        Its name.
+    ncs : str, optional
+        What is done with copies, where not what the protocol says.
 
     Raises
     ------
     InputError
-        If there is no protocol of this name.
+        If there is no protocol, or no way to treat copies, of this name.
     """
     if protocol not in PROTOCOLS:
         names = ", ".join(sorted(PROTOCOLS))
         raise InputError("protocol_unknown", f"There is no protocol {protocol!r}.", f"Use one of: {names}.")
-    return PROTOCOLS[protocol]
+    if ncs is None:
+        return PROTOCOLS[protocol]
+    if ncs not in get_args(Ncs):
+        raise InputError("ncs_unknown", f"Copies can't be treated as {ncs!r}.", f"Use one of: {', '.join(get_args(Ncs))}.")
+    return PROTOCOLS[protocol].model_copy(update={"ncs": ncs})

@@ -20,6 +20,7 @@ from refinement.restraints.riding import place
 from refinement.restraints.rotamers import rotamer_restraints, rotamer_targets
 from refinement.restraints.united_contacts import united_contacts
 from refinement.score import Geometry, contacts, geometry_of, without_contacts
+from refinement.symmetry.geometry import contacts_of_whole, of_whole_without_contacts
 from refinement.target import Target, covalent_terms
 from refinement.threads import beside
 from refinement.validation.ramachandran import FAVORED, Region, ramachandran
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from refinement.restraints.topology import Topology
     from refinement.settings import Settings
     from refinement.structure import Structure
+    from refinement.symmetry.constraints import Symmetry
+    from refinement.symmetry.restraints import Counterparts
+    from refinement.symmetry.unique import UniquePart
 
 STRONGER = 1.6
 """Factor on a restraint after a cycle in which it was too weak to prevent harm."""
@@ -106,7 +110,29 @@ class Problem:
     reference: DihedralRestraints | None = None
     """Torsions held where a reference model has them."""
     pattern: Pattern | None = None
-    """From `elimination_pattern`; minimisation takes several times as many steps without."""
+    """From `elimination_pattern`, of the atoms that vary; minimisation takes several times as many steps without."""
+    unique: UniquePart | None = None
+    """Where copies are refined as one: the part of the model that everything else here is about."""
+    counterparts: tuple[Counterparts, ...] = ()
+    """Where copies are held alike: their torsions."""
+
+    @property
+    def symmetry(self) -> Symmetry | None:
+        """Which atoms follow which, if any do."""
+        return self.unique.symmetry if self.unique else None
+
+    @property
+    def images(self) -> NDArray[np.bool_] | None:
+        """Mask of the atoms that follow others."""
+        return ~self.unique.symmetry.varies if self.unique else None
+
+    def images_by_residue(self, structure: Structure) -> NDArray[np.bool_] | None:
+        """Return which residues of a model follow others."""
+        return self.images[structure.residues.first[:-1]] if self.images is not None else None
+
+    def imposed(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return positions (n, 3) with every image where its source wants it."""
+        return self.unique.symmetry.imposed(positions) if self.unique else positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,31 +188,54 @@ class State:
     density_mean: float
     cc_mask: float
     """In the box of the refinement, with the B factors of the input."""
+    expanded: Structure | None = None
+    """The whole model, where the state is that of its unique part."""
 
     @property
     def structure(self) -> Structure:
-        """The model without hydrogens."""
+        """The model without hydrogens, or its unique part where copies are refined as one."""
         return self.model.structure
 
+    @property
+    def whole(self) -> Structure:
+        """The whole model without hydrogens."""
+        return self.expanded or self.model.structure
 
-def elimination_pattern(structure: Structure, topology: Topology) -> Pattern:
-    """Return the pattern of the covalent and rotamer restraints of a model without hydrogens."""
-    return Pattern.of(len(structure), [*joined_atoms(topology), rotamer_restraints(rotamer_targets(structure)).atoms])
+
+def elimination_pattern(structure: Structure, topology: Topology, symmetry: Symmetry | None = None) -> Pattern:
+    """Return the pattern of the covalent and rotamer restraints of a model without hydrogens, or of those atoms that vary."""
+    groups = [*joined_atoms(topology), rotamer_restraints(rotamer_targets(structure)).atoms]
+    if symmetry is None:
+        return Pattern.of(len(structure), groups)
+    return Pattern.of(len(symmetry.varying), [symmetry.place[group[symmetry.varies[group].all(axis=1)]] for group in groups])
 
 
 def make_state(label: str, structure: Structure, problem: Problem, *, like: Model | None = None) -> State:
-    """Build hydrogens on a model and measure it; `like` is the same model elsewhere, which saves work."""
+    """Build hydrogens on a model and measure it; `like` is the same model elsewhere, which saves work.
+
+    Where copies are refined as one, they are put in their places first, and what is measured is the whole model's.
+    """
+    structure, symmetry = structure.moved(problem.imposed(structure.positions)), problem.symmetry
+    own, weights = (symmetry.varies, symmetry.counting().of_atoms) if symmetry else (None, None)
 
     def of_heavy_atoms() -> tuple[dict[str, float | None], float, float]:
         density: NDArray[np.float64] = problem.interpolated.values(structure.positions)
-        fit = cc_mask(structure, problem.density, problem.resolution)
-        return without_contacts(structure, problem.topology), float(density.mean()), fit
+        fit = cc_mask(structure, problem.density, problem.resolution, own=own)
+        if symmetry is None:
+            geometry = without_contacts(structure, problem.topology)
+        else:
+            geometry = of_whole_without_contacts(structure, problem.topology, symmetry)
+        return geometry, float(np.average(density, weights=weights)), fit
 
     with beside(problem.threads, of_heavy_atoms) as others:
         model = Model.of(structure, problem.library, like=like)
-        clashes = contacts(structure, problem.library, model.hydrogenated)
+        if symmetry is None:
+            clashes = contacts(structure, problem.library, model.hydrogenated)
+        else:
+            clashes = contacts_of_whole(model.hydrogenated, symmetry)
         rest, density_mean, fit = others()
-    return State(label, model, geometry_of(rest, clashes), density_mean, fit)
+    whole = problem.unique.expanded(structure.positions) if problem.unique else None
+    return State(label, model, geometry_of(rest, clashes), density_mean, fit, whole)
 
 
 def make_target(model: Model, problem: Problem, weight: float, strengths: Strengths) -> Target:
@@ -209,12 +258,15 @@ def make_target(model: Model, problem: Problem, weight: float, strengths: Streng
     if strengths.outliers is not None:
         boost *= strengths.outliers[backbone.residue]
     share = ramachandran_share(problem.resolution, settings)
+    stiff = stiffness * settings.ncs_sigma**-2.0
+    alike = [term.restraints(bare, weight=stiff, limit=settings.ncs_limit) for term in problem.counterparts]
     united = settings.contacts == "united"
     extra = further_terms(bare, problem.resolution, settings, stiffness, problem.reference)
     if united:
         extra["united contacts"] = united_contacts(
             bare, model.hydrogenated, model.nonbonded, problem.library, margin=settings.list_margin
         )
+    extra |= {f"copies {number}": term for number, term in enumerate(alike, start=1)}
     return Target(
         model.hydrogenated,
         problem.interpolated,

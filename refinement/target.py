@@ -111,7 +111,7 @@ class Target:
         self.model, self.density, self.nonbonded = model, density, nonbonded
         self.contact_weight, self.contact_reduction, self.list_margin = contact_weight, contact_reduction, list_margin
         self.covalent, self.torsions, self.ramachandran = covalent, torsions, ramachandran
-        self.map_weight = map_weight
+        self.map_weight, self.threads = map_weight, threads
         self.extra = dict(extra or {})
         self.pattern = pattern
         full = model.structure
@@ -187,9 +187,13 @@ class Target:
         matrix = self.pattern.empty()
         held = [term for term in self.extra.values() if isinstance(term, DihedralRestraints)]
         add_curvature(self.covalent, [*self.torsions, *held], x, matrix)
-        diagonal = MAP_CURVATURE * max(self.map_weight, 1.0) * np.maximum(self.scattering, 1.0)
+        diagonal = self.map_curvature()
         matrix.add_diagonal(diagonal if more is None else diagonal + more)
         return matrix.factor()
+
+    def map_curvature(self) -> NDArray[np.float64]:
+        """Return about how strongly the map and what else there is curve at each atom, shape (n_heavy,), in 1/Å²."""
+        return MAP_CURVATURE * max(self.map_weight, 1.0) * np.maximum(self.scattering, 1.0)
 
     def close(self) -> None:
         """Stop the helper thread."""

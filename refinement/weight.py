@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from refinement.minimise import minimise
+from refinement.symmetry.target import minimise_model
 from refinement.validation.geometry import covalent_geometry
 
 if TYPE_CHECKING:
@@ -20,13 +20,20 @@ if TYPE_CHECKING:
     from refinement.restraints.topology import Topology
     from refinement.settings import Settings
     from refinement.structure import Structure
+    from refinement.symmetry.constraints import Symmetry
     from refinement.target import Target
 
 TRIAL_ITERATIONS = 20
 EXPONENT = 1.1
 
 
-def map_weight(target_with: Callable[[float], Target], structure: Structure, topology: Topology, settings: Settings) -> float:
+def map_weight(
+    target_with: Callable[[float], Target],
+    structure: Structure,
+    topology: Topology,
+    settings: Settings,
+    symmetry: Symmetry | None = None,
+) -> float:
     """Return the map weight at which bonds deviate by the wanted amount.
 
     Parameters
@@ -39,12 +46,12 @@ def map_weight(target_with: Callable[[float], Target], structure: Structure, top
         Its restraints.
     settings : Settings
         Trial weight, wanted deviation and limits.
+    symmetry : Symmetry, optional
+        Which atoms follow which.
     """
     trial = settings.weight_trial
     target = target_with(trial)
-    start = structure.positions
-    variables = target.variables(start)
-    found = minimise(target, start, max_iterations=TRIAL_ITERATIONS, max_shift=settings.max_shift, curvature=variables)
+    found = minimise_model(target, structure.positions, symmetry, max_iterations=TRIAL_ITERATIONS, max_shift=settings.max_shift)
     target.close()
     deviation = covalent_geometry(structure.moved(found.x), topology).bonds.rmsd
     if not deviation:  # waters or single atoms only: nothing is bonded

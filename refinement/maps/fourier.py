@@ -54,6 +54,24 @@ def weighted_like(half: Density, full: Density, d_min: float, *, shells: int = 4
     return replace(half, values=np.ascontiguousarray(values, dtype=np.float32))
 
 
+def flattened(density: Density, d_min: float, *, shells: int = 40) -> Density:
+    """Return the map with Fourier terms of the same mean square in every shell up to d_min (Å), and none beyond.
+
+    What is compared in it is compared at all resolutions alike, whether the map is sharpened or not.
+    """
+    terms = fft.rfftn(density.values)
+    shell = np.sqrt(squared_frequencies(density.dims, density.cell)) * (d_min * shells)
+    shell = np.minimum(shell.astype(np.int64), shells).ravel()
+    total = np.bincount(shell, weights=(np.abs(terms) ** 2).ravel(), minlength=shells + 1)
+    power = total / np.maximum(np.bincount(shell, minlength=shells + 1), 1)
+    factor = 1.0 / np.sqrt(np.maximum(power, 1e-30 * max(float(power.max()), 1e-30)))
+    factor[shells] = 0.0
+    terms *= factor[shell].reshape(terms.shape).astype(np.float32)
+    terms[0, 0, 0] = 0.0
+    values = fft.irfftn(terms, s=density.dims, overwrite_x=True)
+    return replace(density, values=np.ascontiguousarray(values, dtype=np.float32))
+
+
 def cut(
     coefficients: NDArray[np.complexfloating],
     dims: tuple[int, int, int],

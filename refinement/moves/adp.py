@@ -19,7 +19,7 @@ import numpy as np
 from refinement.cells import neighbour_pairs
 from refinement.maps.boxing import box_around
 from refinement.maps.fourier import cut
-from refinement.maps.masks import molecular_mask
+from refinement.maps.masks import mask_around, mask_radii
 from refinement.maps.scattering import B_RANGE
 from refinement.maps.summation import SummationGrid
 from refinement.minimise import minimise
@@ -71,6 +71,8 @@ def fit_b(
     smoothness: float,
     by_residue: bool = False,
     cushion: float = CUSHION,
+    source: NDArray[np.int32] | None = None,
+    own: NDArray[np.bool_] | None = None,
     threads: int = 1,
 ) -> AdpFit:
     """Fit B factors to the map: one per atom, per half of a residue (backbone, side chain), or per residue, by resolution.
@@ -91,6 +93,10 @@ def fit_b(
         One B factor for each residue, whatever the resolution.
     cushion : float
         Å; the fit works in a box around the model with this margin.
+    source : NDArray[int32], shape (n,), optional
+        Row of the atom whose B factor each atom shares; its own where it has one of its own.
+    own : NDArray[bool], shape (n,), optional
+        Atoms round which the maps are compared, all by default; the others, images of these, only lend their density.
     threads : int
         Threads; the result doesn't depend on it.
 
@@ -100,10 +106,12 @@ def fit_b(
         The input's B factors are kept if nothing correlates better.
     """
     group = _groups(structure, np.inf if by_residue else d_min)
+    if source is not None:
+        _, group = np.unique(group[source], return_inverse=True)
     if d_min <= ATOMS_BELOW and not by_residue:
         smoothness *= ATOM_STIFFNESS
     box = box_around(density, structure.positions, cushion)
-    fit = MapFit.prepare(structure, box, d_min, group, smoothness, threads)
+    fit = MapFit.prepare(structure, box, d_min, group, smoothness, threads, own)
     before = fit.correlation(structure.b_iso)
     if evaluations == 0:
         return AdpFit(structure, before, before, int(group.max()) + 1, False)
@@ -119,10 +127,18 @@ def fit_b(
     return AdpFit(new, before, after if kept else before, int(group.max()) + 1, kept)
 
 
-def cc_mask(structure: Structure, density: Density, d_min: float, *, cushion: float = CUSHION, threads: int = 1) -> float:
+def cc_mask(
+    structure: Structure,
+    density: Density,
+    d_min: float,
+    *,
+    cushion: float = CUSHION,
+    own: NDArray[np.bool_] | None = None,
+    threads: int = 1,
+) -> float:
     """Return CC_mask in the fitting box, with the B factors as they are; arguments as for `fit_b`."""
     box = box_around(density, structure.positions, cushion)
-    return MapFit.prepare(structure, box, d_min, np.arange(len(structure)), 0.0, threads).correlation(structure.b_iso)
+    return MapFit.prepare(structure, box, d_min, np.arange(len(structure)), 0.0, threads, own).correlation(structure.b_iso)
 
 
 def _groups(structure: Structure, d_min: float) -> NDArray[np.int64]:
@@ -165,15 +181,25 @@ class MapFit:
 
     @classmethod
     def prepare(
-        cls, structure: Structure, box: Density, d_min: float, group: NDArray[np.int64], smoothness: float, threads: int = 1
+        cls,
+        structure: Structure,
+        box: Density,
+        d_min: float,
+        group: NDArray[np.int64],
+        smoothness: float,
+        threads: int = 1,
+        own: NDArray[np.bool_] | None = None,
     ) -> MapFit:
         """Make the fit of a model with these groups, shape (n_atoms,), to a box of the map; other values as for `fit_b`."""
         grid = SummationGrid.of(box, d_min, b_floor=B_MIN, threads=threads)
-        mask = molecular_mask(structure, box)
+        own = np.ones(len(structure), dtype=np.bool_) if own is None else own
+        mask = mask_around(structure.positions[own], mask_radii(structure.elements[own]), box)
         observed = box.values[mask].astype(np.float64)
         observed -= observed.mean()
         observed /= max(float(np.sqrt((observed**2).sum())), 1e-30)
-        pairs, closeness = _neighbours(structure, group) if smoothness else (np.empty((0, 2), dtype=np.int64), np.empty(0))
+        pairs, closeness = np.empty((0, 2), dtype=np.int64), np.empty(0)
+        if smoothness:
+            pairs, closeness = _neighbours(structure, group, own)
         return cls(grid, structure, group, mask, observed, pairs, closeness, smoothness)
 
     def uniform_correlations(self) -> list[float]:
@@ -234,12 +260,20 @@ class MapFit:
         return cc, (self.observed - cc * values) / length
 
 
-def _neighbours(structure: Structure, group: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return pairs of different groups, shape (m, 2), with atoms closer than `NEAR`, and how close they are, at most 1."""
+def _neighbours(
+    structure: Structure, group: NDArray[np.int64], own: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return pairs of different groups, shape (m, 2), with atoms closer than `NEAR`, and how close they are, at most 1.
+
+    Pairs of an atom and an image are met from either side, so they count half each time; pairs of images don't count.
+    """
     pairs = neighbour_pairs(structure.positions, 0.5 * NEAR)
     distance = np.linalg.norm(structure.positions[pairs[:, 0]] - structure.positions[pairs[:, 1]], axis=1)
     linked = np.sort(group[pairs], axis=1)
     other = linked[:, 0] != linked[:, 1]
     key, pair = np.unique(linked[other] @ np.array([len(group), 1]), return_inverse=True)
-    closeness = np.bincount(pair, weights=(BOND_LENGTH / np.maximum(distance[other], BOND_LENGTH)) ** 2, minlength=len(key))
+    share = 0.5 * own[pairs[other]].sum(axis=1)
+    closeness = np.bincount(
+        pair, weights=share * (BOND_LENGTH / np.maximum(distance[other], BOND_LENGTH)) ** 2, minlength=len(key)
+    )
     return np.stack(np.divmod(key, len(group)), axis=1), np.minimum(closeness, 1.0)

@@ -20,9 +20,10 @@ import numpy as np
 from numba import njit
 from scipy import fft
 
+from refinement.maps.blurring import POINTS_PER_RESOLUTION, blurred_map
 from refinement.maps.fourier import reciprocal_metric
 from refinement.maps.transforms import forward, limits_within
-from refinement.moves.rigid_body import POINTS_PER_RESOLUTION, BlurredMaps, blurred_map, low_resolutions, move_rigidly
+from refinement.moves.rigid_body import BlurredMaps, low_resolutions, move_rigidly
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

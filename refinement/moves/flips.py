@@ -83,7 +83,12 @@ class Peptides:
 
 
 def flip_peptides(
-    structure: Structure, target: Target, density: InterpolatedMap, *, max_shift: float
+    structure: Structure,
+    target: Target,
+    density: InterpolatedMap,
+    *,
+    max_shift: float,
+    fixed: NDArray[np.bool_] | None = None,
 ) -> tuple[Structure, list[PeptideFlip]]:
     """Turn peptides that fit better the other way.
 
@@ -100,12 +105,16 @@ def flip_peptides(
         The map, normalised.
     max_shift : float
         Å; longest shift of an atom in one step.
+    fixed : NDArray[bool], shape (n,), optional
+        Atoms that stay: images of others.
     """
-    peptides = _peptides(structure)
+    fixed = np.zeros(len(structure), dtype=np.bool_) if fixed is None else fixed
+    peptides = _peptides(structure, fixed)
     flips, cells = [], Cells.of(structure.positions, SHELL)
     for k in _suspects(structure, peptides, density).tolist():
         row, atoms = int(peptides.residue[k]), peptides.atoms[k]
         moving = _surroundings(structure, atoms, cells)
+        moving = moving[~fixed[moving]]
         energy = Neighbourhood(target, structure.positions, moving, cells)
         start = structure.positions[moving]
         now = energy(start, np.empty_like(start))
@@ -152,7 +161,8 @@ def _turned(positions: NDArray[np.float64], atoms: NDArray[np.int32]) -> NDArray
     return start[:, None] + 2.0 * along - arm
 
 
-def _peptides(structure: Structure) -> Peptides:
+def _peptides(structure: Structure, fixed: NDArray[np.bool_]) -> Peptides:
+    """Return the peptides none of whose atoms is fixed."""
     table = next(NamedAtoms(structure, ("CA", "C", "O", "N")).conformers())
     bonds = peptide_bonds(structure, table[:, 3], table[:, 1], structure.residues.kind == ResidueKind.PROTEIN)
     rows = np.flatnonzero(bonds.following >= 0)
@@ -160,6 +170,7 @@ def _peptides(structure: Structure) -> Peptides:
     atoms = np.column_stack([table[rows, :3], table[after, 3], table[after, 0]])
     usable = (atoms >= 0).all(axis=1) & (structure.altloc[atoms] == "").all(axis=1)
     usable &= structure.residues.compound[after] != "PRO"  # its ring holds N
+    usable &= ~fixed[atoms].any(axis=1)
     return Peptides(rows[usable], np.ascontiguousarray(atoms[usable]))
 
 

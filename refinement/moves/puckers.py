@@ -22,7 +22,7 @@ LOWEST_SCORE = 1e-4
 
 
 def flip_puckers(
-    structure: Structure, density: InterpolatedMap, map_weight: float, gain: float
+    structure: Structure, density: InterpolatedMap, map_weight: float, gain: float, *, fixed: NDArray[np.bool_] | None = None
 ) -> tuple[Structure, NDArray[np.int64], NDArray[np.float64]]:
     """Move Cγ of prolines through the plane of the ring where that fits better.
 
@@ -39,6 +39,8 @@ def flip_puckers(
         Weight of the density of a carbon atom.
     gain : float
         The energy must fall by more than this.
+    fixed : NDArray[bool], shape (n_residues,), optional
+        Residues that stay.
 
     Returns
     -------
@@ -52,6 +54,8 @@ def flip_puckers(
     table = next(NamedAtoms(structure, RING).conformers())
     rows = np.flatnonzero((structure.residues.compound == "PRO") & (table >= 0).all(axis=1))
     rows = rows[(structure.altloc[table[rows]] == "").all(axis=1)]
+    if fixed is not None:
+        rows = rows[~fixed[rows]]
     atoms = table[rows]
     n, ca, cb, cg, cd = np.moveaxis(structure.positions[atoms], 1, 0)
     across = np.cross(cd - cb, 0.5 * (n + ca) - cb)

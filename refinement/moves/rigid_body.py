@@ -7,16 +7,16 @@ then in finer ones. Variables are all in Å: rotations are multiplied by the rad
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import fft
 
-from refinement.maps.fourier import reciprocal_metric
+from refinement.maps.blurring import blurred_map
 from refinement.maps.interpolation import prepare
-from refinement.maps.transforms import forward, inverse, limits_of, limits_within, signed
+from refinement.maps.transforms import forward, limits_within
 from refinement.minimise import minimise
+from refinement.operators import angle_of, kabsch, rotation_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +34,6 @@ STEPS = 40
 """Steps of the minimiser in each pass; six variables need no more."""
 LARGEST_STEP = 0.25
 """Largest step as a fraction of the resolution of the pass."""
-POINTS_PER_RESOLUTION = 4.0
-"""Grid points in a length of the resolution of a blurred map."""
 MAX_ATOMS = 20000
 """A body of more atoms is represented by every second, third, ... of them: six variables are known well enough."""
 
@@ -55,9 +53,7 @@ class RigidMotion:
     @property
     def angle(self) -> float:
         """Return the angle of rotation in degrees."""
-        from scipy.spatial.transform import Rotation  # slow to import, and seldom needed
-
-        return float(np.degrees(Rotation.from_matrix(self.rotation).magnitude()))
+        return angle_of(self.rotation)
 
     @property
     def distance(self) -> float:
@@ -99,9 +95,7 @@ class RigidTarget:
 
     def motion(self, x: NDArray[np.float64]) -> RigidMotion:
         """Return the motion that the variables stand for."""
-        from scipy.spatial.transform import Rotation  # slow to import, and seldom needed
-
-        return RigidMotion(Rotation.from_rotvec(x[:3] / self.radius).as_matrix(), x[3:].copy(), self.centre)
+        return RigidMotion(rotation_by(x[:3] / self.radius), x[3:].copy(), self.centre)
 
 
 def left_jacobian(rotation_vector: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -139,26 +133,6 @@ class BlurredMaps:
         terms = forward(density.values, limits)
         blurred = [prepare(blurred_map(terms, density, d)) for d in resolutions]
         return cls((*resolutions, finest), (*blurred, prepare(density)))
-
-
-def blurred_map(terms: NDArray[np.complex64], density: Density, d: float) -> Density:
-    """Return the map blurred to the resolution `d` (Å) on a coarse grid, from its compact transform.
-
-    The Gaussian exp(−2 (d s)²) leaves 14 % of the terms at s = 1/d, where they are cut: no ripples.
-    """
-    wanted = limits_within(density.dims, density.cell, 1.0 / d)
-    h, k, m = (min(limit, have) for limit, have in zip(wanted, limits_of(terms), strict=True))
-    inner = terms[np.ix_(signed(h), signed(k), np.arange(m + 1))]
-    metric = reciprocal_metric(density.cell)
-    index = np.stack(np.meshgrid(signed(h), signed(k), np.arange(m + 1), indexing="ij"), axis=-1)
-    s2 = np.einsum("...i,ij,...j->...", index, metric, index)
-    inner = inner * np.where(s2 <= 1.0 / d**2, np.exp(-2.0 * d**2 * s2), 0.0).astype(np.float32)
-    lengths = density.voxel * np.array(density.dims)
-    nx, ny, nz = (
-        int(fft.next_fast_len(max(2 * limit + 2, int(np.ceil(POINTS_PER_RESOLUTION * length / d))), real=True))
-        for limit, length in zip((h, k, m), lengths, strict=True)
-    )
-    return replace(density, values=inverse(np.ascontiguousarray(inner), (nx, ny, nz)))
 
 
 def low_resolutions(resolution: float) -> tuple[float, ...]:
@@ -214,7 +188,6 @@ def best_rigid_move(
 
 def motion_between(before: NDArray[np.float64], after: NDArray[np.float64]) -> RigidMotion:
     """Return the rigid motion that brings positions (n, 3) best onto others, about their centre (Kabsch)."""
-    centre, end = before.mean(axis=0), after.mean(axis=0)
-    u, _, vt = np.linalg.svd((after - end).T @ (before - centre))
-    sign = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    return RigidMotion(u @ sign @ vt, end - centre, centre)
+    centre = before.mean(axis=0)
+    rotation, _ = kabsch(before, after)
+    return RigidMotion(rotation, after.mean(axis=0) - centre, centre)

@@ -88,6 +88,7 @@ def fit_side_chains(
     backrub: bool,
     moved: NDArray[np.bool_] | None = None,
     only: NDArray[np.bool_] | None = None,
+    fixed: NDArray[np.bool_] | None = None,
     threads: int = 1,
 ) -> SideChainFit:
     """Give every side chain its best rotamer in the map.
@@ -113,6 +114,8 @@ def fit_side_chains(
         aren't searched again.
     only : NDArray[bool], shape (n_residues,), optional
         No others are searched.
+    fixed : NDArray[bool], shape (n_residues,), optional
+        Residues that stay: images of others.
     threads : int
         Threads; the result doesn't depend on it.
     """
@@ -131,11 +134,13 @@ def fit_side_chains(
             wanted |= near_moved(atoms, chains, restless)
         if only is not None:
             wanted &= only[targets.residue[chosen]]
+        if fixed is not None:
+            wanted &= ~fixed[targets.residue[chosen]]
         field = Field(density.coefficients, density.grid_matrix, density.corner, density.basis)
         angles = np.array(ANGLES if backrub else ANGLES[:1])
         gains[targets.residue[chosen]] = _searched(atoms, field, chains, np.flatnonzero(wanted), rules, angles, threads)
     fitted = structure.moved(atoms.positions[model.heavy])
-    fitted, prolines, better = flip_puckers(fitted, density, map_weight, rules.gain)
+    fitted, prolines, better = flip_puckers(fitted, density, map_weight, rules.gain, fixed=fixed)
     gains[prolines] = better
     return SideChainFit(fitted, _moves(structure, fitted, gains))
 

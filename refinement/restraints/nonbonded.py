@@ -72,6 +72,11 @@ class PairList:
     built_at: NDArray[np.float64]
     margin: float
 
+    @property
+    def parts(self) -> tuple[tuple[float, PairList], ...]:
+        """Pairs that count alike, and how much: here all of them, fully."""
+        return ((1.0, self),)
+
     def outdated(self, positions: NDArray[np.float64]) -> bool:
         """Return whether an atom moved so far (half the margin) that a pair could be missing."""
         return bool(moved_beyond(positions, self.built_at, 0.5 * self.margin))

@@ -17,6 +17,8 @@ from numba import njit
 from refinement.restraints.nonbonded import LIGAND, METAL
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import gemmi
     from numpy.typing import NDArray
 
@@ -54,7 +56,14 @@ class UnitedContacts:
         """Add the gradient (shape (n, 3), per Å) into `gradient` and return the energy."""
         if self._pairs.outdated(positions):
             self._pairs = self.nonbonded.pair_list(positions, margin=self._margin)
-        return float(quartic_repulsion(positions, self._pairs.pairs, self._pairs.contact, WEIGHT, gradient))
+        energy = 0.0
+        for share, part in self._pairs.parts:
+            energy += quartic_repulsion(positions, part.pairs, part.contact, WEIGHT * share, gradient)
+        return energy
+
+    def counted(self, make: Callable[[Nonbonded], Nonbonded]) -> UnitedContacts:
+        """Return the same repulsion with pairs that count otherwise; `make` returns what lists them."""
+        return UnitedContacts(make(self.nonbonded), self._pairs.built_at, self._margin)
 
 
 def united_contacts(

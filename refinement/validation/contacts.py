@@ -25,6 +25,8 @@ from refinement.restraints.graph import Neighbours, neighbours
 from refinement.validation.contact_surface import covers, depth_of_contact
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from refinement.restraints.contact_types import ContactTypes
@@ -63,7 +65,12 @@ class Clashes:
 
 
 def find_clashes(
-    structure: Structure, types: ContactTypes, bonded: Neighbours, *, smallest_occupancy: float = SMALLEST_OCCUPANCY
+    structure: Structure,
+    types: ContactTypes,
+    bonded: Neighbours,
+    *,
+    smallest_occupancy: float = SMALLEST_OCCUPANCY,
+    share: Callable[[Ints], Floats] | None = None,
 ) -> Clashes:
     """Find the clashes of a model with hydrogens.
 
@@ -79,12 +86,15 @@ def find_clashes(
         Covalent graph.
     smallest_occupancy : float
         Atoms must have more than this.
+    share : callable, optional
+        How much pairs, rows of two atoms, count in the expected number; 1 each by default.
     """
     present = structure.occupancy > smallest_occupancy
     pairs, overlap, chance = _contacts(structure, types, bonded, ~types.water, present, excused=True)
     listed = chance >= 0.5
     order = np.lexsort((pairs[listed, 1], pairs[listed, 0], -overlap[listed]))
-    return Clashes(pairs[listed][order], overlap[listed][order], float(np.sort(chance).sum()))
+    expected = chance if share is None else chance * share(pairs)
+    return Clashes(pairs[listed][order], overlap[listed][order], float(np.sort(expected).sum()))
 
 
 def find_water_contacts(structure: Structure, types: ContactTypes, bonded: Neighbours) -> Clashes:

@@ -66,6 +66,11 @@ class RamaZ:
         """Return why numbers are missing."""
         return {key: "not_applicable" for key, value in self.summary.items() if value is None}
 
+    def repeated(self, times: NDArray[np.integer]) -> tuple[float | None, int]:
+        """Return rama_z of a model that has each residue so many times, shape (n_residues,), and the residues behind it."""
+        z = np.repeat(self.z, times[self.residue])
+        return _score(z, *tables.rama_z().calibration[GROUPS["rama_z"][0]])[0], len(z)
+
     @property
     def columns(self) -> dict[str, NDArray[np.float32]]:
         """Return the per-residue column: z of the first conformer."""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from refinement.cells import Cells, neighbour_pairs, neighbours_around
+from refinement.cells import Cells, nearest_points, neighbour_pairs, neighbours_around
 
 
 def all_pairs(points: np.ndarray, reach: np.ndarray) -> set[tuple[int, int]]:
@@ -66,6 +66,32 @@ def test_points_that_are_not_finite_have_no_neighbours() -> None:
 def test_a_crowd_larger_than_the_first_guess_is_complete() -> None:
     points = np.random.default_rng(3).normal(scale=0.1, size=(120, 3))
     assert len(as_set(neighbour_pairs(points, 2.0))) == 120 * 119 // 2
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    points=arrays(np.float64, (25, 3), elements=coordinates),
+    centres=arrays(np.float64, (6, 3), elements=coordinates),
+    cutoff=st.floats(0.5, 40.0),
+)
+def test_nearest_point_of_centres(points: np.ndarray, centres: np.ndarray, cutoff: float) -> None:
+    nearest, distance = nearest_points(centres, points, cutoff)
+    for c, centre in enumerate(centres):
+        apart = np.sqrt(((points - centre) ** 2).sum(axis=1))
+        if apart.min() <= cutoff * (1.0 - 1e-9):
+            assert distance[c] == pytest.approx(apart.min(), abs=1e-9)
+            assert apart[nearest[c]] == pytest.approx(apart.min(), abs=1e-9)
+        elif apart.min() > cutoff * (1.0 + 1e-9):
+            assert nearest[c] == -1
+            assert distance[c] == np.inf
+
+
+def test_of_equally_near_points_the_first_is_nearest() -> None:
+    points = np.array([[5.0, 0, 0], [1.0, 0, 0], [-1.0, 0, 0], [1.0, 0, 0], [np.nan, 0, 0]])
+    nearest, distance = nearest_points(np.array([[0.0, 0, 0], [np.nan, 0, 0]]), points, 3.0)
+    assert nearest.tolist() == [1, -1]
+    assert distance.tolist() == [1.0, np.inf]
+    assert nearest_points(np.zeros((2, 3)), np.empty((0, 3)), 1.0)[0].tolist() == [-1, -1]
 
 
 def test_nothing_to_find() -> None:

@@ -134,7 +134,7 @@ def test_atoms_are_held_together_by_their_distance(structure_of: Callable[..., S
         [("A", 1, "ALA", "N", "N"), ("A", 1, "ALA", "CA", "C"), ("A", 1, "ALA", "C", "C")],
         [[0.0, 0.0, 0.0], [1.5, 0.0, 0.0], [-3.0, 0.0, 0.0]],
     )
-    pairs, closeness = adp._neighbours(structure, np.arange(3))
+    pairs, closeness = adp._neighbours(structure, np.arange(3), np.ones(3, dtype=bool))
     assert pairs.tolist() == [[0, 1], [0, 2]]
     np.testing.assert_allclose(closeness, [1.0, 0.25])
 
