@@ -336,7 +336,7 @@ def test_bad_input_is_named_and_leaves_nothing(change: str, code: str, pair: tup
         structure.make_mmcif_document().write_file(str(changed))
         model = changed
     elif change == "unknown compound":
-        changed.write_text(text.replace(" PHE ", " Q9X "))
+        changed.write_text(text.replace(" PHE ", " LIG "))
         model = changed
     elif change == "unknown protocol":
         options["protocol"] = "fastest"
