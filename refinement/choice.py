@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from refinement.moves.adp import cc_mask, fit_b
+from refinement.b_factors import with_fitted_b
 from refinement.moves.occupancy import fit_occupancies
 from refinement.score import fit_harm, harm
 from refinement.words import last_verdict, verdict
@@ -78,24 +78,10 @@ def _last(
 
 
 def _with_b(state: State, initial: State, problem: Problem, part: Problem | None) -> AdpFit:
-    """Fit B factors of a state, beginning with those of the input; those of images are their sources'."""
-    settings = problem.settings
+    """Fit B factors of a state, beginning with those of the input."""
     at = part or problem
-    fit = fit_b(
-        state.structure if part else replace(state.structure, b_iso=initial.structure.b_iso),
-        at.density,
-        at.resolution,
-        evaluations=settings.adp_evaluations,
-        smoothness=settings.adp_smoothness,
-        by_residue=settings.b_groups == "residues",
-        source=at.symmetry.source if at.symmetry else None,
-        own=at.symmetry.varies if at.symmetry else None,
-        threads=at.threads,
-    )
-    if part is None or part.unique is None:
-        return fit
-    whole = replace(state.whole, b_iso=part.unique.shared(fit.structure.b_iso))
-    return replace(fit, structure=whole, cc_after=cc_mask(whole, problem.density, problem.resolution, threads=problem.threads))
+    structure = state.structure if part else replace(state.structure, b_iso=initial.structure.b_iso)
+    return with_fitted_b(structure, at, problem, evaluations=problem.settings.adp_evaluations)
 
 
 def _best_first(states: list[State]) -> list[State]:

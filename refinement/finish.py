@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refinement.minimise import minimise
-from refinement.moves.adp import cc_mask, fit_b
+from refinement.b_factors import with_fitted_b
+from refinement.moves.adp import cc_mask
 from refinement.moves.naming import with_standard_names
 from refinement.score import FEW_CLASHES, harm
 from refinement.states import make_state, make_target
+from refinement.symmetry.target import Further, minimise_model
 from refinement.target import scattering_weights
 from refinement.whole_map import LeastSquares, Overlap
 from refinement.words import harm_in_words
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from refinement.moves.adp import AdpFit
     from refinement.output import RunLog
     from refinement.states import Model, Problem, State, Strengths
     from refinement.structure import Structure
@@ -67,7 +67,15 @@ class Balance:
 
 
 def finish(
-    structure: Structure, initial: State, kept: State, weight: float, strengths: Strengths, problem: Problem, log: RunLog
+    structure: Structure,
+    initial: State,
+    kept: State,
+    weight: float,
+    strengths: Strengths,
+    problem: Problem,
+    log: RunLog,
+    *,
+    part: Problem | None = None,
 ) -> tuple[Structure, dict[str, Any]]:
     """Minimise the chosen model against the whole map, and keep the outcome if it fits better and harms nothing.
 
@@ -82,28 +90,30 @@ def finish(
     strengths : Strengths
         Factors on the restraints.
     problem : Problem
-        The map, the restraints and the settings.
+        The map, the restraints and the settings, of the whole model.
     log : RunLog
         What was done and why goes there.
+    part : Problem, optional
+        That of the unique part, which `kept` is about, where copies are refined as one: they stay one.
 
     Returns
     -------
     (Structure, dict)
         The model, and what the record of the refinement says about it.
     """
-    settings = problem.settings
+    settings, at = problem.settings, part or problem
     cc = cc_mask(structure, problem.density, problem.resolution, threads=problem.threads)
-    best, model = structure, kept.model.moved(structure.positions)
+    best, model = structure, kept.model.moved(at.imposed(kept.structure.positions))
     record: dict[str, Any] = {"target": settings.target, "kept": False, "cc_before": cc, "rounds": []}
     strengths, refused = replace(strengths), 0
     for _ in range(ROUNDS):
         term, balance = _whole_map_term(best, weight * strengths.map, problem)
-        found = _minimised(model, term, balance, weight, strengths, problem)
-        moved = with_standard_names(best.moved(found))
-        state = make_state("finish", moved, problem, like=model)
-        fit = _with_b(moved, problem)
+        found = _minimised(model, term, balance, weight, strengths, at)
+        moved = with_standard_names((at.unique.part(best) if at.unique else best).moved(found))
+        state = make_state("finish", moved, at, like=model)
+        fit = with_fitted_b(moved, at, problem, like=best, evaluations=settings.finish_adp_evaluations)
         harms = _harms(initial, kept, state)
-        shift = float(np.sqrt(((found - best.positions) ** 2).sum(axis=1).mean()))
+        shift = float(np.sqrt(((found - model.structure.positions) ** 2).sum(axis=1).mean()))
         record["rounds"].append({**asdict(balance), "moved": shift, "cc": fit.cc_after, "harms": harms})
         if harms or fit.cc_after < cc:
             refused += 1
@@ -187,28 +197,19 @@ def _curvature(function: Callable[[Floats, Floats], float], positions: Floats) -
 def _minimised(
     model: Model, term: LeastSquares | Overlap, balance: Balance, weight: float, strengths: Strengths, problem: Problem
 ) -> Floats:
-    """Return the positions, shape (n, 3), after minimisation with the term of the whole map."""
+    """Return the positions, shape (n, 3), after minimisation with the term of the whole map; `problem` is that of `model`."""
     settings = problem.settings
     target = make_target(model, problem, weight, strengths)
     target.map_weight *= balance.centres
-    target.extra["whole map"] = term
-    start = model.structure.positions
-    own = term.weight * term.curvature() if isinstance(term, LeastSquares) else None
-    steps, variables = settings.finish_iterations, target.variables(start, own)
-    found = minimise(target, start, max_iterations=steps, max_shift=settings.max_shift, curvature=variables)
+    curvature = term.weight * term.curvature() if isinstance(term, LeastSquares) else None
+    found = minimise_model(
+        target,
+        model.structure.positions,
+        problem.symmetry,
+        max_iterations=settings.finish_iterations,
+        max_shift=settings.max_shift,
+        further=Further(term, curvature),
+        whole=problem.unique.whole_symmetry if problem.unique else None,
+    )
     target.close()
     return found.x
-
-
-def _with_b(structure: Structure, problem: Problem) -> AdpFit:
-    """Fit B factors once more, beginning with those that the model has."""
-    settings = problem.settings
-    return fit_b(
-        structure,
-        problem.density,
-        problem.resolution,
-        evaluations=settings.finish_adp_evaluations,
-        smoothness=settings.adp_smoothness,
-        by_residue=settings.b_groups == "residues",
-        threads=problem.threads,
-    )

@@ -151,9 +151,11 @@ def _refined(
         final, record = _refined(initial, start, without, None, log, progress)
         return final, {**record, "symmetry": {**decision.record, "kept": False}}
     kept = next((state for state in states if state.label == record["kept"]), None)
-    if kept is not None and part is None and whole.settings.target != "centres":  # it would pull exact copies apart
+    if kept is not None and whole.settings.target != "centres":
         progress("whole map", 0.98)
-        final, record["finish"] = finish(final, initial, kept, weight, strengths, problem, log)
+        if part is not None and not decision.exact:
+            part, _ = with_fitted_operators(part, whole, kept)
+        final, record["finish"] = finish(final, initial, kept, weight, strengths, whole if part else problem, log, part=part)
     return final, {**record, "map_weight": weight, "cycles": cycles, "symmetry": decision.record}
 
 

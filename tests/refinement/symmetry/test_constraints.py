@@ -20,8 +20,9 @@ from refinement.symmetric import with_copies
 from refinement.symmetry.constraints import Symmetry, symmetry_of
 from refinement.symmetry.copies import find_copies
 from refinement.symmetry.counting import FREE, Counting, counted_term
-from refinement.symmetry.target import ConstrainedTarget, minimise_model
+from refinement.symmetry.target import ByCopy, ConstrainedTarget, Further, minimise_model
 from refinement.symmetry.unique import with_best_copy
+from refinement.whole_map import LeastSquares
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,6 +160,26 @@ def test_the_gradient_agrees_with_finite_differences(particle: Particle, map_of:
         step = 1e-6
         slope = (target(x + step * direction, nothing) - target(x - step * direction, nothing)) / (2.0 * step)
         assert slope == pytest.approx((gradient * direction).sum(), rel=2e-5)
+
+
+def test_a_term_of_the_whole_model_counts_by_copy(particle: Particle, map_of: MapOf, problem_of: ProblemOf) -> None:
+    structure, operators = particle("C4")
+    density = map_of(structure, noise=0.3)
+    whole = problem_of(structure, density)
+    problem, first, _ = with_copies(whole, make_state("start", structure, whole), operators, RunLog())
+    symmetry = problem.unique.whole_symmetry
+    term = LeastSquares(structure, density, 3.0)
+    further = ByCopy(Further(term, term.curvature()), symmetry)
+    x = structure.positions[symmetry.varying] + np.random.default_rng(6).normal(scale=0.1, size=(len(symmetry.varying), 3))
+    target, everywhere = make_target(first.model, problem, 10.0, Strengths()), np.zeros((len(symmetry), 3))
+    without, own = np.empty_like(x), np.empty_like(x)
+    energy = ConstrainedTarget(target, problem.symmetry, further)(x, own)
+    alone = term.energy_and_gradient(symmetry.spread(x), everywhere)
+    assert energy - ConstrainedTarget(target, problem.symmetry)(x, without) == pytest.approx(alone / 4.0, rel=1e-6)
+    direction, step = np.random.default_rng(7).normal(size=x.shape), 1e-3
+    ahead, behind = (term.energy_and_gradient(symmetry.spread(x + sign * step * direction), everywhere) for sign in (1, -1))
+    assert ((own - without) * direction).sum() == pytest.approx((ahead - behind) / (8.0 * step), rel=1e-3)
+    assert further.curvature() == pytest.approx(term.curvature()[symmetry.varying], rel=1e-6)
 
 
 def _pairs_between(positions: np.ndarray, symmetry: Symmetry) -> np.ndarray:

@@ -102,6 +102,23 @@ def test_copies_are_refined_as_one_and_come_out_the_same(particle: Particle, map
     assert found.record["cycles"][-1]["rotamer_outliers"] is not None
 
 
+def test_copies_stay_one_in_the_last_minimisation(particle: Particle, map_of: MapOf) -> None:
+    truth, _ = particle("C4")
+    start, density = shaken(truth, 0.2), map_of(truth, noise=0.5)
+    ends = {target: refined(start, density, target=target)[0] for target in ("centres", "least_squares")}
+    record = ends["least_squares"].record
+    assert record["finish"]["kept"]
+    assert record["finish"]["cc_after"] > record["finish"]["cc_before"]
+    assert record["finish"]["rounds"][0]["moved"] > 0.01
+    assert "finish" not in ends["centres"].record
+    moved = typical(ends["least_squares"].structure, ends["centres"].structure)
+    assert moved > 0.01
+    (copies,) = find_copies(ends["least_squares"].structure)
+    assert copies.rmsd.max() < 1e-6
+    b_iso = ends["least_squares"].structure.b_iso[copies.atoms]
+    assert (b_iso == b_iso[:, :1]).all()
+
+
 def test_threads_change_nothing(particle: Particle, map_of: MapOf) -> None:
     truth, _ = particle("C2")
     start, density = shaken(truth, 0.2), map_of(truth)
