@@ -304,6 +304,7 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
                 half_maps=curated.half_map_paths,
                 contour=curated.contour,
                 libraries=curated.libraries,
+                operators=curated.operators,
                 protocol=options.protocol,
                 threads=threads,
                 seed=options.seed,
@@ -331,6 +332,7 @@ def _curated(options: argparse.Namespace, workdir: Path, terminal: Terminal) -> 
 
 def _described(curated: Any) -> dict[str, Any]:
     return {
+        "pair": curated.facts["pair"],
         "outcome": curated.outcome,
         "code": curated.code,
         "resolution": curated.resolution,

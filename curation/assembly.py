@@ -13,7 +13,7 @@ import gemmi
 import numpy as np
 
 from curation.findings import Code, note, warn
-from curation.operators import AssemblyError, symmetry_operators
+from curation.operators import AssemblyError, motions, symmetry_operators
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from curation.facts import Grid
     from curation.findings import Finding
     from curation.operators import Operator
+    from refinement.operators import Operators
 
     Backbone = dict[tuple[int | None, str, str], NDArray[np.float64]]
 
@@ -54,6 +55,8 @@ class Assembled:
         Where the operators come from; "" if there are none.
     operators : tuple[Operator, ...]
         Symmetry operators of the file, the identity left out.
+    exact : Operators or None
+        Motions that bring chains of `structure` onto other chains of it, the identity in front; None if the file states none.
     findings : tuple[Finding, ...]
         What people should know about it.
     """
@@ -62,6 +65,7 @@ class Assembled:
     expanded: bool
     source: str
     operators: tuple[Operator, ...]
+    exact: Operators | None
     findings: tuple[Finding, ...]
 
 
@@ -83,8 +87,9 @@ def assemble(structure: gemmi.Structure, block: gemmi.cif.Block, grid: Grid) -> 
         If the operators can't be understood.
     """
     source, operators = symmetry_operators(block)
-    if not operators or _has_copies(structure, operators):
-        return Assembled(structure, False, source, tuple(operators), ())
+    present = _copied_already(structure, operators)
+    if not operators or present:
+        return Assembled(structure, False, source, tuple(operators), motions(present), ())
     copies = len(operators) + 1
     before = structure[0].count_atom_sites()
     after = before + sum(_count(structure, operator) for operator in operators)
@@ -94,7 +99,8 @@ def assemble(structure: gemmi.Structure, block: gemmi.cif.Block, grid: Grid) -> 
             f"The assembly of {copies} copies ({source}) has {after:,} atoms, more than {MAX_ATOMS:,};"
             " the model is used as deposited."
         )
-        return Assembled(structure, False, source, tuple(operators), (warn(Code.ASSEMBLY_TOO_LARGE, sentence, numbers),))
+        finding = warn(Code.ASSEMBLY_TOO_LARGE, sentence, numbers)
+        return Assembled(structure, False, source, tuple(operators), None, (finding,))
     outside = _fraction_outside(structure, operators, grid)
     numbers["outside"] = round(outside, 6)
     if outside > MOST_OUTSIDE:
@@ -102,11 +108,13 @@ def assemble(structure: gemmi.Structure, block: gemmi.cif.Block, grid: Grid) -> 
             f"The assembly of {copies} copies ({source}) would put {100 * outside:.0f} % of its atoms"
             " outside the map; the model is used as deposited."
         )
-        return Assembled(structure, False, source, tuple(operators), (warn(Code.ASSEMBLY_LEAVES_BOX, sentence, numbers),))
+        finding = warn(Code.ASSEMBLY_LEAVES_BOX, sentence, numbers)
+        return Assembled(structure, False, source, tuple(operators), None, (finding,))
     whole = expand(structure, operators)
     numbers["atoms_after"] = whole[0].count_atom_sites()
     sentence = f"{copies} copies ({source}) make the whole particle: {before:,} atoms became {numbers['atoms_after']:,}."
-    return Assembled(whole, True, source, tuple(operators), (note(Code.ASSEMBLY_GENERATED, sentence, numbers),))
+    finding = note(Code.ASSEMBLY_GENERATED, sentence, numbers)
+    return Assembled(whole, True, source, tuple(operators), motions(operators), (finding,))
 
 
 def expand(structure: gemmi.Structure, operators: Sequence[Operator]) -> gemmi.Structure:
@@ -152,19 +160,20 @@ def assembled_block(block: gemmi.cif.Block, assembled: Assembled) -> gemmi.cif.B
     return block
 
 
-def _has_copies(structure: gemmi.Structure, operators: Sequence[Operator]) -> bool:
-    """Return whether an operator moves a polymer chain onto one that is in the file already."""
+def _copied_already(structure: gemmi.Structure, operators: Sequence[Operator]) -> list[Operator]:
+    """Return the operators that move a polymer chain onto one that is in the file already."""
     chains = [(name, trace) for name, trace in _backbones(structure) if len(trace) >= 3]
     centres = np.array([np.mean(list(trace.values()), axis=0) for _, trace in chains]).reshape(-1, 3)
+    found = []
     for operator in operators:
         moved = centres @ operator.matrix.T + operator.vector
-        for i, (name, trace) in enumerate(chains):
-            if operator.asyms is not None and name not in operator.asyms:
-                continue
-            for j in np.flatnonzero(np.linalg.norm(centres - moved[i], axis=1) < NEAR):
-                if _coincide(trace, chains[j][1], operator):
-                    return True
-    return False
+        pairs = np.argwhere(np.linalg.norm(centres[None] - moved[:, None], axis=2) < NEAR)
+        for i, j in pairs.tolist():
+            name, trace = chains[i]
+            if (operator.asyms is None or name in operator.asyms) and _coincide(trace, chains[j][1], operator):
+                found.append(operator)
+                break
+    return found
 
 
 def _coincide(trace: Backbone, other: Backbone, operator: Operator) -> bool:

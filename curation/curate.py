@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from curation.archive import Archive
     from curation.findings import Finding
     from curation.identifiers import Pair
+    from refinement.operators import Operators
     from refinement.structure import Structure
 
     Progress = Callable[[str, str, float], None]
@@ -79,6 +80,8 @@ class Curated:
         Contour level that the depositors recommend.
     libraries : tuple[Path, ...]
         Restraint dictionaries to be used besides the usual ones.
+    operators : Operators or None
+        Exact motions between the chains of the curated model, the identity in front, if the file states any.
     """
 
     outcome: str
@@ -91,6 +94,7 @@ class Curated:
     half_map_paths: tuple[Path, ...]
     contour: float | None
     libraries: tuple[Path, ...]
+    operators: Operators | None
 
     @property
     def passed(self) -> bool:
@@ -292,6 +296,7 @@ class _Curation:
             half_map_paths=self.half_map_paths,
             contour=self.facts.header.contour if self.facts.header else None,
             libraries=self.libraries,
+            operators=self.assembled.exact if self.assembled is not None else None,
         )
 
     def fetch(self, path: str, fraction: float, max_bytes: int | None = None, *, optional: bool = False) -> Path | None:

@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import gemmi
 import numpy as np
+from scipy.spatial import cKDTree
+
+from refinement.operators import Operators
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Motion = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 MAX_COPIES = 10_000
 """More operators than any virus capsid has; an expression that asks for more is refused."""
+REACH, SAME = 100.0, 0.05
+"""Å; motions that take points at this distance from the origin this near to each other are one."""
 FRAME_IDS = frozenset({"P", "X0", "H"})
 FRAME_TYPE = "transform to"
 """Operators that move the particle into a standard frame; they are no symmetry."""
@@ -62,21 +69,35 @@ def symmetry_operators(block: gemmi.cif.Block) -> tuple[str, list[Operator]]:
     if assembly is None:
         return "", []
     table = _operator_table(block)
-    operators: list[Operator] = []
     frames = FRAME_IDS | _frames(block)
-    everything = {gemmi.cif.as_string(value) for value in block.find_values("_struct_asym.id")}
+    # an operator that several rows apply to different chains makes one copy of all of them
+    moved: dict[tuple[str, ...], set[str]] = {}
     for row in block.find("_pdbx_struct_assembly_gen.", ["assembly_id", "oper_expression", "asym_id_list"]):
         if gemmi.cif.as_string(row[0]) != assembly:
             continue
-        asyms = frozenset(name.strip() for name in gemmi.cif.as_string(row[2]).split(","))
+        asyms = {name.strip() for name in gemmi.cif.as_string(row[2]).split(",")}
         for names in expand_expression(gemmi.cif.as_string(row[1]), skipped=frames):
-            operator = _product(names, table, None if everything and everything <= asyms else asyms)
-            if not operator.is_identity:
-                operators.append(operator)
-    if len(operators) > MAX_COPIES:
-        message = f"assembly {assembly} has {len(operators)} operators"
+            moved.setdefault(names, set()).update(asyms)
+    if len(moved) > MAX_COPIES:
+        message = f"assembly {assembly} has {len(moved)} operators"
         raise AssemblyError(message)
+    everything = {gemmi.cif.as_string(value) for value in block.find_values("_struct_asym.id")}
+    operators = [
+        _product(names, table, None if everything and everything <= asyms else frozenset(asyms)) for names, asyms in moved.items()
+    ]
+    operators = [operator for operator in operators if not operator.is_identity]
     return (f"assembly {assembly}", operators) if operators else ("", [])
+
+
+def motions(operators: Sequence[Operator]) -> Operators | None:
+    """Return different motions as arrays, the identity in front; None without operators."""
+    if not operators:
+        return None
+    rotation = np.array([np.eye(3), *(operator.matrix for operator in operators)])
+    shift = np.array([np.zeros(3), *(operator.vector for operator in operators)])
+    same = cKDTree(np.column_stack([REACH * rotation.reshape(-1, 9), shift])).query_pairs(SAME, output_type="ndarray")
+    first = np.setdiff1d(np.arange(len(shift)), same[:, 1])
+    return Operators(rotation, shift).select(first)
 
 
 def expand_expression(text: str, *, skipped: frozenset[str] = FRAME_IDS) -> list[tuple[str, ...]]:
@@ -172,7 +193,10 @@ def _product(names: tuple[str, ...], table: dict[str, Motion], asyms: frozenset[
 
 
 def _motion(name: str, table: dict[str, Motion]) -> Motion:
-    """Return an operator of the table; it must be a rotation (determinant +1) and a translation."""
+    """Return an operator of the table; it must be a rotation (determinant +1) and a translation.
+
+    Files give six to ten decimals. The nearest rotation is taken, so that copies have exactly the shape of the original.
+    """
     if name not in table:
         message = f"the operator {name[:40]!r} is not in the file"
         raise AssemblyError(message)
@@ -181,4 +205,5 @@ def _motion(name: str, table: dict[str, Motion]) -> Motion:
     if not finite or not np.allclose(matrix @ matrix.T, np.eye(3), atol=1e-2) or np.linalg.det(matrix) < 0:
         message = f"the operator {name[:40]!r} is not a rotation and translation"
         raise AssemblyError(message)
-    return matrix, vector
+    u, _, vt = np.linalg.svd(matrix)
+    return u @ vt, vector

@@ -90,6 +90,7 @@ def refine(work: Work) -> Outcome:
         protocol=wanted["protocol"],
         threads=settings.CERES_THREADS or None,
         seed=wanted["seed"],
+        operators=handover.exact_operators,
         output=work.folder / OUTPUT,
         progress=EngineProgress(work.progress, Stage.REFINE),
     )

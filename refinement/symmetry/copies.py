@@ -81,7 +81,8 @@ def find_copies(structure: Structure, given: Operators | None = None) -> list[Co
     structure : Structure
         The model; hydrogens take no part.
     given : Operators, optional
-        Exact operators of the assembly, with or without the identity. Where they fit the chains they are used as they are.
+        Exact operators of the assembly, with or without the identity. Where they fit the chains they are used as they are:
+        as a point group, or where there is none (helices), for each kind of chain that they bring onto all its copies.
 
     Returns
     -------
@@ -92,13 +93,14 @@ def find_copies(structure: Structure, given: Operators | None = None) -> list[Co
     kinds = [family for family in kinds if len(family.chains) > 1]
     if not kinds:
         return []
-    candidates = [_with_identity(given)] if given is not None and len(given) else []
+    exact = _with_identity(given) if given is not None and len(given) else None
+    candidates = [exact] if exact is not None else []
     candidates.append(kinds[0].operators)
     for number, candidate in enumerate(candidates):
         whole = _assembly(structure, kinds, candidate, exact=number < len(candidates) - 1)
         if whole is not None:
             return [whole]
-    return [found for family in kinds if (found := _separate(structure, family)) is not None]
+    return [found for family in kinds if (found := _separate(structure, family, exact)) is not None]
 
 
 def subgroup(structure: Structure, copies: Copies, chosen: NDArray[np.bool_]) -> list[Copies]:
@@ -191,16 +193,24 @@ def _orbits(kinds: list[Family], operators: Operators) -> list[tuple[Family, NDA
     return orbits
 
 
-def _separate(structure: Structure, family: Family) -> Copies | None:
-    """Return the chains of one kind as copies of the first."""
+def _separate(structure: Structure, family: Family, given: Operators | None) -> Copies | None:
+    """Return the chains of one kind as copies of the first, by given operators if these bring it onto all others."""
     everyone = np.arange(len(family.chains))
     atoms = _atoms_of(structure, [(family, everyone)])
     if not len(atoms):
         return None
-    operators = _fitted(structure, family.operators, atoms)
+    exact = _as_given(family, given) if given is not None else None
+    operators = exact if exact is not None else _fitted(structure, family.operators, atoms)
     atoms = with_hetero_groups(structure, operators, atoms, near=True)
-    found = Copies(operators, atoms, tuple(chain.name for chain in family.chains), np.zeros(len(operators)))
+    names = tuple(chain.name for chain in family.chains)
+    found = Copies(operators, atoms, names, np.zeros(len(operators)), exact=exact is not None)
     return found.moved(operators, structure)
+
+
+def _as_given(family: Family, given: Operators) -> Operators | None:
+    """Return for each chain the given operator that brings the first onto it, None if there isn't one for all."""
+    apart = separation(family.operators, given, family.centre, family.radius)
+    return given.select(apart.argmin(axis=1)) if (apart.min(axis=1) <= SUPERPOSED).all() else None
 
 
 def _atoms_of(structure: Structure, orbits: list[tuple[Family, NDArray[np.int64]]]) -> Rows:

@@ -114,7 +114,7 @@ def decide(
     part = "" if len(kept) == len(found) and len(kept[0]) == len(found[0]) else f" Confirmed: {'; '.join(map(_described, kept))}."
     reason = f"{names}: {evidence}; refined as one.{part}"
     decision = _decided("constraints", reason, kept, scores, residues_apart=different)
-    return replace(decision, symmetry=symmetry_of(len(structure), kept), exact=kept[0].exact)
+    return replace(decision, symmetry=symmetry_of(len(structure), kept), exact=all(copies.exact for copies in kept))
 
 
 def _test(

@@ -14,7 +14,10 @@ from scipy.spatial.transform import Rotation
 from curation.assembly import assemble, assembled_block, expand
 from curation.facts import Grid
 from curation.findings import Code
-from curation.operators import MAX_COPIES, AssemblyError, Operator, expand_expression, symmetry_operators
+from curation.operators import MAX_COPIES, AssemblyError, Operator, expand_expression, motions, symmetry_operators
+from refinement.operators import Operators, multiplication_table, turned_about
+from refinement.structure import from_gemmi
+from refinement.symmetry.copies import find_copies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +31,8 @@ IDENTITY = (np.eye(3), np.zeros(3))
 TURN = (np.diag([-1.0, -1.0, 1.0]), np.array([0.0, 0.0, 5.0]))
 QUARTER = (np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]), np.array([1.0, 2, 3]))
 FAR = (np.eye(3), np.array([500.0, 0, 0]))
+GOLDEN = (1.0 + 5.0**0.5) / 2.0
+"""With the threefold axis (1, 1, 1), the fivefold axis (0, 1, GOLDEN) makes the icosahedral group."""
 
 
 def rows(motions: dict[str, Any], **extra: list[str]) -> dict[str, list[str]]:
@@ -55,6 +60,29 @@ def block_with(
     if details:
         block.set_mmcif_category("_pdbx_struct_assembly.", {"id": list(details), "details": list(details.values())})
     return block
+
+
+def icosahedral(centre: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> dict[str, Any]:
+    """Return the 60 motions of an icosahedron about a centre by name, the identity first."""
+    group = [np.eye(3)]
+    for member in group:
+        for generator in (turned_about((1.0, 1.0, 1.0), 120.0), turned_about((0.0, 1.0, GOLDEN), 72.0)):
+            product = generator @ member
+            if not any(np.allclose(product, other, atol=1e-6) for other in group):
+                group.append(product)
+    return {str(k): (matrix, np.array(centre) - matrix @ centre) for k, matrix in enumerate(group, start=1)}
+
+
+def helical(copies: int, *, twist: float = 27.3, rise: float = 12.0) -> dict[str, Any]:
+    """Return the motions along a helix about z by name, the identity first."""
+    turns = {str(k + 1): turned_about((0.0, 0.0, 1.0), twist * k) for k in range(copies)}
+    return {name: (matrix, np.array([0.0, 0.0, rise * k])) for k, (name, matrix) in enumerate(turns.items())}
+
+
+def placed(structure: gemmi.Structure, shift: tuple[float, float, float]) -> gemmi.Structure:
+    for site in structure[0].all():
+        site.atom.pos += gemmi.Position(*shift)
+    return structure
 
 
 def positions(structure: gemmi.Structure) -> np.ndarray:
@@ -215,6 +243,91 @@ def test_complete_file_is_not_expanded(make_helix: Helix) -> None:
     assert assembled.findings == ()
     assert assembled.structure[0].count_atom_sites() == 120
     assert len(assembled.operators) == 1
+    assert assembled.exact is not None
+    assert np.allclose(assembled.exact.rotation, [np.eye(3), TURN[0]])
+
+
+@pytest.mark.parametrize("source", ["assembly", "ncs"])
+def test_a_capsid_is_made_of_sixty_exact_copies(make_helix: Helix, source: str) -> None:
+    """Chains "A" and "A7": names of copies must not meet those in use."""
+    structure = placed(make_helix(chains="AB"), (40.0, 10.0, -5.0))
+    structure[0][1].name = "A7"
+    structure.connections.append(_bond(structure))
+    structure.helices.append(_helix(structure))
+    structure[0][0][2][1].altloc = "B"
+    group = icosahedral((3.0, -2.0, 1.0))
+    block = block_with(group, [("1", "(1-60)", "Axp,Bxp")] if source == "assembly" else [], structure=structure)
+    if source == "ncs":
+        block.set_mmcif_category("_struct_ncs_oper.", rows(group, code=["given", *59 * ["generate"]]))
+    assembled = assemble(structure, block, GRID)
+    assert assembled.expanded
+    names = [chain.name for chain in assembled.structure[0]]
+    assert len(names) == len(set(names)) == 120
+    parts = [part.subchain_id() for chain in assembled.structure[0] for part in chain.subchains()]
+    assert len(parts) == len(set(parts)) == 120
+    before, after = positions(structure), positions(assembled.structure).reshape(60, -1, 3)
+    for copy, (matrix, vector) in zip(after, group.values(), strict=True):
+        assert np.abs(copy - before @ matrix.T - vector).max() < 1e-6  # the file has ten decimals
+    assert len(assembled.structure.connections) == 60
+    assert len({bond.partner1.chain_name for bond in assembled.structure.connections}) == 60
+    assert len({helix.start.chain_name for helix in assembled.structure.helices}) == 60
+    assert sum(site.atom.altloc == "B" for site in assembled.structure[0].all()) == 60
+    read = gemmi.make_structure_from_block(gemmi.cif.read_string(assembled_block(block, assembled).as_string()).sole_block())
+    assert [chain.name for chain in read[0]] == names
+    assert np.abs(positions(read) - after.reshape(-1, 3)).max() < 0.00051
+    assert (len(read.connections), len(read.helices)) == (60, 60)
+
+
+def test_refinement_takes_the_operators_of_the_file(make_helix: Helix) -> None:
+    structure = placed(make_helix(chains="A"), (40.0, 10.0, -5.0))
+    group = icosahedral()
+    assembled = assemble(structure, block_with(group, [("1", "(1-60)", "Axp")], structure=structure), GRID)
+    assert assembled.exact is not None
+    assert np.array_equal(assembled.exact.rotation[0], np.eye(3))
+    assert multiplication_table(assembled.exact, np.zeros(3), 50.0, 1e-6) is not None
+    (copies,) = find_copies(from_gemmi(assembled.structure), assembled.exact)
+    assert (copies.group, copies.exact) == ("I", True)
+    assert np.array_equal(copies.operators.rotation, assembled.exact.rotation)
+
+
+def test_a_helix_is_made_where_the_map_holds_it(make_helix: Helix) -> None:
+    structure = placed(make_helix(), (10.0, 0.0, -90.0))
+    kinds = dict.fromkeys(helical(9), "helical symmetry operation")
+    block = block_with(
+        helical(9), [("1", "(1-9)", "Axp")], details={"1": "representative helical assembly"}, types=kinds, structure=structure
+    )
+    assembled = assemble(structure, block, GRID)
+    assert assembled.expanded
+    assert len(assembled.structure[0]) == 9
+    (copies,) = find_copies(from_gemmi(assembled.structure), assembled.exact)
+    assert (copies.group, copies.exact, len(copies)) == ("", True, 9)
+    block = block_with(helical(30), [("1", "(1-30)", "Axp")], types=kinds, structure=structure)
+    longer = assemble(structure, block, GRID)
+    assert not longer.expanded
+    assert longer.exact is None
+    assert longer.structure[0].count_atom_sites() == structure[0].count_atom_sites()
+
+
+def test_an_operator_in_several_rows_makes_one_copy(make_helix: Helix) -> None:
+    structure = make_helix(chains="AB")
+    block = block_with({"1": IDENTITY, "2": TURN}, [("1", "1,2", "Axp"), ("1", "(1-2)", "Bxp")], structure=structure)
+    assembled = assemble(structure, block, GRID)
+    assert [chain.name for chain in assembled.structure[0]] == ["A", "B", "A1", "B1"]
+
+
+def test_rounded_matrices_become_rotations() -> None:
+    turn = turned_about((1.0, 2.0, 3.0), 50.0)
+    (operator,) = symmetry_operators(block_with({"1": IDENTITY, "2": (np.round(turn, 4), np.zeros(3))}, [("1", "1-2", "A")]))[1]
+    assert np.abs(operator.matrix @ operator.matrix.T - np.eye(3)).max() < 1e-12
+    assert np.abs(operator.matrix - turn).max() < 1e-4
+
+
+def test_the_same_motion_under_two_names_counts_once() -> None:
+    again = (TURN[0] + 1e-7, TURN[1] - 1e-4)
+    found = motions([Operator("2", *TURN), Operator("3", *QUARTER), Operator("1×2", *again)])
+    assert isinstance(found, Operators)
+    assert np.allclose(found.shift, [np.zeros(3), TURN[1], QUARTER[1]])
+    assert motions([]) is None
 
 
 def test_copies_outside_the_map_are_not_made(make_helix: Helix) -> None:
@@ -243,3 +356,10 @@ def _bond(structure: gemmi.Structure) -> gemmi.Connection:
     bond.partner1 = gemmi.AtomAddress("A", chain[0].seqid, "ALA", "CB")
     bond.partner2 = gemmi.AtomAddress("A", chain[4].seqid, "ALA", "CB")
     return bond
+
+
+def _helix(structure: gemmi.Structure) -> gemmi.Helix:
+    chain, helix = structure[0][0], gemmi.Helix()
+    helix.start = gemmi.AtomAddress("A", chain[0].seqid, "ALA", "")
+    helix.end = gemmi.AtomAddress("A", chain[-1].seqid, "ALA", "")
+    return helix

@@ -67,6 +67,7 @@ class Engine:
     calls: list[str] = field(default_factory=list)
     faults: dict[str, BaseException] = field(default_factory=dict)
     on_refine: Callable[[dict[str, Any]], None] | None = None
+    operators: tuple[tuple[float, ...], ...] = ()
 
     def _begin(self, stage: str) -> None:
         self.calls.append(stage)
@@ -85,7 +86,7 @@ class Engine:
         with gzip.open(model, "wt") as handle:
             handle.write("data_model\n")
         density.write_bytes(b"map")
-        Handover(model=str(model), density=str(density), resolution=3.0).write(work.folder)
+        Handover(model=str(model), density=str(density), resolution=3.0, operators=self.operators).write(work.folder)
         return Outcome(stage=Stage.REFINE, entry={"resolution": 3.0, "atoms": 8, "chains": 1, "title": "Test"})
 
     def refine_files(self, model: Path, density: Path, *, output: Path, progress: Any, **wanted: Any) -> dict[str, Any]:

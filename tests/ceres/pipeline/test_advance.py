@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from django.db import transaction
 from django.utils import timezone
@@ -21,6 +22,7 @@ from ceres.pipeline import publish, stages, storage, watch
 from ceres.pipeline.advance import advance, work_folder
 from curation.download import ArchiveError
 from refinement.errors import CeresError, ModelError
+from refinement.operators import turned_about
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,6 +96,19 @@ def test_settings_of_the_run_reach_the_engine(make_job: MakeJob, run: Run, engin
         "threads": 2,
         "contour": None,
     }
+
+
+def test_operators_of_the_assembly_reach_the_engine_as_they_are(make_job: MakeJob, engine: Any) -> None:
+    rotation, shift = turned_about((1.0, 2.0, 3.0), 72.0), np.array([1.0 / 3.0, -20.0, 1e-9])
+    identity, turn = (*np.eye(3).ravel().tolist(), 0.0, 0.0, 0.0), (*rotation.ravel().tolist(), *shift.tolist())
+    seen: dict[str, Any] = {}
+    engine.on_refine = seen.update
+    advance(make_job("9abc", "0123").pk)
+    assert seen["operators"] is None
+    engine.operators = (identity, turn)
+    advance(make_job("9abd", "0124").pk)
+    assert np.array_equal(seen["operators"].rotation, [np.eye(3), rotation])
+    assert np.array_equal(seen["operators"].shift, [np.zeros(3), shift])
 
 
 def test_an_internal_error_is_logged_and_not_shown(make_job: MakeJob, engine: Any, caplog: pytest.LogCaptureFixture) -> None:
