@@ -25,7 +25,7 @@ from refinement.states import Problem, State, Strengths, elimination_pattern, ma
 from refinement.symmetric import with_copies, with_fitted_operators
 from refinement.threads import processors
 from refinement.validation.clashscore import clashscore
-from refinement.weight import map_weight
+from refinement.weight import followed_weight, map_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,10 +233,20 @@ def _macro_cycles(
         rows.append({**_row(state), **did})
         if settings.harmless:
             strengths.learn(state, harms)
+        if cycle <= settings.weight_cycles and strengths.map == 1.0:  # a weight lowered after harm stays low
+            weight = _followed(weight, applied, state, problem, log)
         if not harms and (moved < SETTLED or _idle(states, settings)):
             log.add("settled", f"Cycle {cycle} moved atoms by {moved:.4f} Å: the model has settled.")
             break
     return states, weight, rows
+
+
+def _followed(weight: float, applied: float, state: State, problem: Problem, log: RunLog) -> float:
+    """Return the weight that the bonds after a cycle ask for; `applied` is the one that it had, lowered after harm."""
+    better = weight * followed_weight(applied, state.structure, problem.topology, problem.settings) / applied
+    if better != weight:
+        log.add("weight", f"Map weight {better:.2f} from here on: it was {weight:.2f}.", weight=better)
+    return better
 
 
 def _idle(states: list[State], settings: Settings) -> bool:

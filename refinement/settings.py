@@ -54,6 +54,9 @@ class Settings(BaseModel):
     )
     weight_trial: float = Field(10.0, gt=0, description="Map weight of the first trial minimisation.")
     weight_limits: tuple[float, float] = Field((2.0, 80.0), description="The map weight stays between these.")
+    weight_cycles: int = Field(
+        4, ge=0, description="So many cycles correct the map weight: a strained model misleads the first guess."
+    )
     ramachandran: float = Field(
         1.0, ge=0, description="Weight of the Ramachandran potential as a fraction of the map weight, where the map is weak."
     )
@@ -187,6 +190,7 @@ PROTOCOLS: dict[str, Settings] = {
     "default": Settings(),
     "ceres2020": Settings(
         protocol="ceres2020",
+        weight_cycles=0,
         cycles=10,
         iterations=100,
         bond_rmsd_target=0.01,

@@ -2,7 +2,8 @@
 
 One short minimisation with a trial weight shows how far the map pulls the bonds off their targets; the
 deviation is nearly proportional to the weight, so one shot finds the weight that gives the wanted one
-(measured on a prototype of the engine: exponent 1.1).
+(measured on a prototype of the engine: exponent 1.1). A bad model is strained by itself, whatever the weight: the
+first guess is much too low then, and is mended after each of the first cycles by what the bonds have become.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from refinement.symmetry.target import minimise_model
-from refinement.validation.geometry import covalent_geometry
+from refinement.validation.geometry import bond_deviations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 
 TRIAL_ITERATIONS = 20
 EXPONENT = 1.1
+BROKEN = 0.1
+"""Å; bonds further off are faults of the model (atoms caught on the wrong side) and say nothing about the weight."""
+CLOSE_ENOUGH = 1.15
+"""A weight this close (as a factor) to the wanted one stays."""
+LARGEST_STEP = 3.0
+"""Largest factor by which a cycle changes the weight."""
 
 
 def map_weight(
@@ -53,8 +60,34 @@ def map_weight(
     target = target_with(trial)
     found = minimise_model(target, structure.positions, symmetry, max_iterations=TRIAL_ITERATIONS, max_shift=settings.max_shift)
     target.close()
-    deviation = covalent_geometry(structure.moved(found.x), topology).bonds.rmsd
-    if not deviation:  # waters or single atoms only: nothing is bonded
-        return trial
-    weight = trial * (settings.bond_rmsd_target / deviation) ** EXPONENT
-    return float(np.clip(weight, *settings.weight_limits))
+    return _weight_for(trial, structure.moved(found.x), topology, settings)
+
+
+def followed_weight(weight: float, structure: Structure, topology: Topology, settings: Settings) -> float:
+    """Return the weight for the next cycle, from the bonds of a model that was minimised with `weight`.
+
+    Parameters
+    ----------
+    weight : float
+        Map weight of the last cycle.
+    structure : Structure
+        The model after it, without hydrogens.
+    topology : Topology
+        Its restraints.
+    settings : Settings
+        Wanted deviation and limits.
+    """
+    wanted = _weight_for(weight, structure, topology, settings)
+    factor = wanted / weight
+    if max(factor, 1.0 / factor) < CLOSE_ENOUGH:
+        return weight
+    return weight * float(np.clip(factor, 1.0 / LARGEST_STEP, LARGEST_STEP))
+
+
+def _weight_for(weight: float, structure: Structure, topology: Topology, settings: Settings) -> float:
+    deviation = np.abs(bond_deviations(structure, topology))
+    sound = deviation[deviation < BROKEN]
+    if not sound.any():  # waters or single atoms only: nothing is bonded
+        return weight
+    wanted = weight * (settings.bond_rmsd_target / float(np.sqrt(np.mean(sound**2)))) ** EXPONENT
+    return float(np.clip(wanted, *settings.weight_limits))

@@ -124,8 +124,7 @@ class CovalentGeometry:
 
 def covalent_geometry(structure: Structure, topology: Topology) -> CovalentGeometry:
     """Compare the covalent geometry of a model with its targets."""
-    counted = ~np.isin(topology.bonds.kind, (BondKind.METAL, BondKind.AD_HOC))
-    covalent = topology.bonds.select(counted | is_covalent_coordination(structure, topology.bonds))
+    covalent = _covalent_bonds(structure, topology)
     bonds, angles = standard_targets(structure, covalent, topology.angles)
     bond_deviation = distances(structure.positions, *bonds.atoms.T) - bonds.target
     angle_deviation = measured_angles(structure.positions, *angles.atoms.T) - angles.target
@@ -141,6 +140,20 @@ def covalent_geometry(structure: Structure, topology: Topology) -> CovalentGeome
         residue_bond_z=_worst(structure, bonds, bond_deviation, heavy_bonds),
         residue_angle_z=_worst(structure, angles, angle_deviation, heavy_angles),
     )
+
+
+def bond_deviations(structure: Structure, topology: Topology) -> NDArray[np.float64]:
+    """Return how far the bonds between other atoms than hydrogen are from their targets, in Å."""
+    covalent = _covalent_bonds(structure, topology)
+    bonds, _ = standard_targets(structure, covalent, topology.angles)
+    heavy = np.all(~structure.is_hydrogen[bonds.atoms], axis=1)
+    deviation: NDArray[np.float64] = (distances(structure.positions, *bonds.atoms.T) - bonds.target)[heavy]
+    return deviation
+
+
+def _covalent_bonds(structure: Structure, topology: Topology) -> Bonds:
+    counted = ~np.isin(topology.bonds.kind, (BondKind.METAL, BondKind.AD_HOC))
+    return topology.bonds.select(counted | is_covalent_coordination(structure, topology.bonds))
 
 
 def _worst(
