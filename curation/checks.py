@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from curation.boxes import box_disagreements, is_placeholder
 from curation.findings import Code, Severity, note, refuse, warn
+from curation.map_checks import MAP_CHECKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,6 +35,8 @@ CORNER_TOLERANCE = 0.01
 """Distance of map corners that counts as none, in grid steps."""
 METHODS = {"singleparticle", "helical", "subtomogramaveraging"}
 MODEL_METHOD = "ELECTRON MICROSCOPY"
+GONE_STATUS = {"OBS", "WDRN"}
+"""Status codes of entries that were made obsolete or withdrawn."""
 BOX_CODES = {"map_dimensions", "map_sampling", "map_cell", "map_axes", "map_placement", "map_too_large"}
 """Errors of a map file that concern its box, not the reading of it."""
 
@@ -88,6 +91,23 @@ def model_is_released(facts: PairFacts, *, strict: bool) -> Finding | None:
         sentence = f"Neither the header of {emdb_id} nor the file of {pdb_id} says that this model was built into this map."
         return refuse(Code.NO_MODEL, sentence, {"pdb_id": pdb_id, "emdb_id": emdb_id})
     return None
+
+
+def entries_are_current(facts: PairFacts, *, strict: bool) -> Finding | None:
+    """Our rule: neither entry was withdrawn or replaced by another one."""
+    del strict
+    reasons: list[str] = []
+    entries = ((facts.pair.emdb_id, facts.header), (facts.pair.pdb_id, facts.model))
+    for name, file in entries:
+        if file is None or not (file.status.upper() in GONE_STATUS or file.replaced_by):
+            continue
+        successors = ", ".join(filter(None, file.replaced_by))
+        reasons.append(f"{name} was " + (f"replaced by {successors}" if successors else "withdrawn") + f" ({file.source})")
+    if not reasons:
+        return None
+    new = [entry for _, file in entries if file is not None for entry in file.replaced_by if entry]
+    hint = "Look at the entry that replaced it." if new else ""
+    return refuse(Code.ENTRY_OBSOLETE, f"Not a current entry: {'; '.join(reasons)}.", {"replaced_by": new}, hint)
 
 
 def method_is_included(facts: PairFacts, *, strict: bool) -> Finding | None:
@@ -275,6 +295,7 @@ def values_are_sensible(facts: PairFacts, *, strict: bool) -> Finding | None:
 
 CHECKS: tuple[Check, ...] = (
     model_is_released,
+    entries_are_current,
     method_is_included,
     files_are_readable,
     resolution_agrees,
@@ -290,6 +311,7 @@ CHECKS: tuple[Check, ...] = (
     both_sides_declare,
     cell_is_given,
     values_are_sensible,
+    *MAP_CHECKS,
 )
 """All rules, in the order in which they decide."""
 

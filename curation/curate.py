@@ -24,6 +24,7 @@ from curation.ligands import unknown_compounds
 from curation.metadata import MAX_MODEL_BYTES, map_grid, model_facts, read_block
 from curation.operators import AssemblyError
 from curation.summary import summarise
+from curation.voxels import compare_half_maps, primary_facts, sample_voxels
 from refinement.errors import InputError, MapError, ModelError
 from refinement.maps.density import read_map
 from refinement.structure import from_gemmi
@@ -31,6 +32,9 @@ from refinement.structure import from_gemmi
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from curation.archive import Archive
     from curation.findings import Finding
@@ -250,14 +254,24 @@ class _Curation:
         """Read the maps whole, so that damaged files and voxels that aren't numbers are found here."""
         if self.map_path is None:
             return
-        if len(self.half_map_paths) != 2:
-            self.half_map_paths = ()
-        for number, path in enumerate((self.map_path, *self.half_map_paths)):
-            self.say(f"reading {path.name}", fraction + 0.1 * number)
-            try:
-                read_map(path)
-            except MapError as fault:
-                self.note_problem(path.name, fault)
+        paths = (self.map_path, *self.half_map_paths)
+        samples = [sample for k, path in enumerate(paths) if (sample := self.read_one(path, fraction + 0.1 * k)) is not None]
+        if len(samples) == 3 and self.facts.voxels is not None:
+            compared = compare_half_maps(samples[0], samples[1:], [path.name for path in self.half_map_paths])
+            self.facts = replace(self.facts, voxels=replace(self.facts.voxels, half_maps=compared))
+
+    def read_one(self, path: Path, fraction: float) -> NDArray[np.float32] | None:
+        """Read a map whole and return a sample of its voxels; the primary map is compared with the model."""
+        self.say(f"reading {path.name}", fraction)
+        try:
+            density = read_map(path)
+        except MapError as fault:
+            self.note_problem(path.name, fault)
+            return None
+        if path == self.map_path:
+            resolution = consensus_resolution(self.facts, strict=self.strict).value
+            self.facts = replace(self.facts, voxels=primary_facts(density, self.structure, resolution))
+        return sample_voxels(density)
 
     def generate(self, fraction: float) -> None:
         """Make the symmetry copies if the file holds the unique part only, and write the model."""
@@ -293,8 +307,8 @@ class _Curation:
             resolution=consensus.value,
             model_path=self.workdir / MODEL_FILE if refusal is None else None,
             map_path=self.map_path,
-            half_map_paths=self.half_map_paths,
-            contour=self.facts.header.contour if self.facts.header else None,
+            half_map_paths=self.half_map_paths if self.facts.half_maps_usable else (),
+            contour=self.facts.contour,
             libraries=self.libraries,
             operators=self.assembled.exact if self.assembled is not None else None,
         )

@@ -1,6 +1,6 @@
-"""The EMDB header (XML, schema version 3), read as data of unknown origin.
+"""The EMDB header (XML of schema 3 or 1.9, or the JSON of the EMDB's API), read as data of unknown origin.
 
-No document type, no entities, nothing external is accepted, and the size is limited; a value that makes no sense
+No document type, no entities, nothing external is accepted, and size and depth are limited; a value that makes no sense
 is left aside with a remark instead of spoiling the others.
 """
 
@@ -15,7 +15,8 @@ from xml.etree.ElementTree import ParseError
 import defusedxml.ElementTree as SafeElementTree
 from defusedxml import DefusedXmlException
 
-from curation.facts import HeaderFacts, HeaderGrid, Sourced
+from curation.emdb_forms import from_json, from_version_1
+from curation.facts import Contour, HeaderFacts, HeaderGrid, Sourced
 from curation.identifiers import normalise_emdb_id, normalise_pdb_id
 from refinement.errors import InputError
 
@@ -28,6 +29,8 @@ MAX_HEADER_BYTES = 32 << 20
 """Largest header that is read; headers with long sequences and FSC curves stay below some megabytes."""
 MAX_TEXT = 2000
 """Longest text that is kept of one element."""
+MAX_NUMBER = 64
+"""Longest text that is read as a number."""
 PROCESSING = (
     "singleparticle_processing",
     "helical_processing",
@@ -65,18 +68,33 @@ def parse_header(data: bytes, name: str) -> HeaderFacts:
     if len(data) > MAX_HEADER_BYTES:
         message = f"The header {name} has more than {MAX_HEADER_BYTES >> 20} MiB."
         raise HeaderError("header_too_large", message, "This isn't an EMDB header.")
+    return _Reader(_json_tree(data, name) if data.lstrip()[:1] == b"{" else _tree(data, name), name).facts()
+
+
+def _json_tree(data: bytes, name: str) -> Element:
+    try:
+        return from_json(data)
+    except (ValueError, RecursionError) as fault:
+        message = f"The header {name} isn't an EMDB entry in JSON: {fault or type(fault).__name__}."
+        raise HeaderError("header_unreadable", message, "The file is damaged; fetch it again.") from fault
+
+
+def _tree(data: bytes, name: str) -> Element:
+    """Parse XML and return it in the form of schema 3."""
     try:
         root = SafeElementTree.fromstring(data, forbid_dtd=True)
     except DefusedXmlException as fault:
         message = f"The header {name} carries a document type or entity definitions, which no EMDB header needs."
         raise HeaderError("header_forbidden", message, "The file may be an attack; fetch it again from the archive.") from fault
-    except (ParseError, ValueError, LookupError) as fault:
+    except (ParseError, ValueError, LookupError, RecursionError) as fault:
         message = f"The header {name} isn't well-formed XML: {fault}."
         raise HeaderError("header_unreadable", message, "The file is damaged; fetch it again.") from fault
+    if root.tag == "emdEntry":
+        return from_version_1(root)
     if root.tag != "emd":
-        message = f"The header {name} has the root element {str(root.tag)[:40]!r}; EMDB headers of version 3 begin with 'emd'."
+        message = f"The header {name} has the root element {str(root.tag)[:40]!r}; EMDB headers begin with 'emd' or 'emdEntry'."
         raise HeaderError("header_unreadable", message, "Fetch the version 3 header.")
-    return _Reader(root, name).facts()
+    return root
 
 
 class _Reader:
@@ -89,6 +107,8 @@ class _Reader:
 
     def facts(self) -> HeaderFacts:
         texts = self.texts
+        contours = tuple(self.contours())
+        primary = [contour for contour in contours if contour.primary] or contours
         return HeaderFacts(
             source=self.name,
             emdb_id=self.root.get("emdb_id", ""),
@@ -104,11 +124,15 @@ class _Reader:
             map_file=next(iter(self.files("map/file")), None),
             grid=self.grid(),
             statistics=self.statistics(),
-            contour=self.contour(),
+            contour=primary[0].level if primary else None,
             half_map_files=self.files("interpretation/half_map_list/half_map/file"),
             additional_map_files=self.files("interpretation/additional_map_list/additional_map/file"),
             mask_files=self.files("interpretation/segmentation_list/segmentation/file"),
             skipped=tuple(self.skipped),
+            contours=contours,
+            software=self.software(),
+            replaced_by=texts("admin/superseded_by_list/entry/id"),
+            remarks=self.remarks(),
         )
 
     def text(self, path: str) -> str:
@@ -188,14 +212,23 @@ class _Reader:
         found = {kind: self.number(self.text(f"map/statistics/{kind}") or None, f"{self.name}: {kind}") for kind in kinds}
         return {kind: value for kind, value in found.items() if value is not None}
 
-    def contour(self) -> float | None:
-        contours = list(self.root.iterfind("map/contour_list/contour"))
-        contours.sort(key=lambda element: element.get("primary", "").lower() != "true")
-        for element in contours:
+    def contours(self) -> Iterator[Contour]:
+        for element in self.root.iterfind("map/contour_list/contour"):
             level = self.number(element.findtext("level"), f"{self.name}: contour")
-            if level is not None:
-                return level
-        return None
+            if level is None:
+                continue
+            said_by = " ".join((element.findtext("source") or "")[:40].split())
+            primary = element.get("primary", "").strip().lower() in {"true", "1"}
+            yield Contour(level, primary, f"{self.name}: {said_by}" if said_by else self.name)
+
+    def software(self) -> tuple[str, ...]:
+        paths = (f"{DETERMINATION}/{processing}//software/name" for processing in PROCESSING)
+        return tuple(dict.fromkeys(name for path in paths for name in self.texts(path)))
+
+    def remarks(self) -> tuple[str, ...]:
+        paths = ["admin/title", "admin/details", "map/details", "map/annotation_details"]
+        paths += [f"{DETERMINATION}/{processing}//details" for processing in PROCESSING]
+        return tuple(dict.fromkeys(text for path in paths for text in self.texts(path)))
 
     def files(self, path: str) -> tuple[str, ...]:
         found = self.texts(path)
@@ -217,7 +250,7 @@ class _Reader:
         if text is None or not text.strip():
             return None
         try:
-            value = float(text[:64])
+            value = float(text) if len(text) <= MAX_NUMBER else math.nan
         except ValueError:
             value = math.nan
         if not math.isfinite(value):

@@ -32,6 +32,25 @@ class Sourced:
 
 
 @dataclass(frozen=True, slots=True)
+class Contour:
+    """A contour level of the primary map as the EMDB header gives it.
+
+    Attributes
+    ----------
+    level : float
+        Level in the unit of the map.
+    primary : bool
+        Whether the header marks it as the recommended one.
+    source : str
+        File and who chose the level (``AUTHOR``, ``EMDB``, ...) if the header says so.
+    """
+
+    level: float
+    primary: bool
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """A file, or a part of it, that can't be used.
 
@@ -132,7 +151,12 @@ class HeaderGrid:
 
 @dataclass(frozen=True, slots=True)
 class HeaderFacts:
-    """What the EMDB header says; `source` is its file name."""
+    """What the EMDB header says; `source` is its file name.
+
+    `contour` is the level that is used, `contours` are all that the header gives. `software` names the programs of the
+    reconstruction, `replaced_by` the EMDB entries that took the place of this one, and `remarks` are free texts in which
+    depositors say how the map was made.
+    """
 
     source: str
     emdb_id: str
@@ -153,11 +177,19 @@ class HeaderFacts:
     additional_map_files: tuple[str, ...]
     mask_files: tuple[str, ...]
     skipped: tuple[str, ...] = ()
+    contours: tuple[Contour, ...] = ()
+    software: tuple[str, ...] = ()
+    replaced_by: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What the mmCIF file of the model says; `source` is its file name."""
+    """What the mmCIF file of the model says; `source` is its file name.
+
+    `related_kinds` are the content types of the related maps, `status` the code of the entry's release, and
+    `replaced_by` the PDB entries that took the place of this one.
+    """
 
     source: str
     entry_id: str
@@ -171,6 +203,87 @@ class ModelFacts:
     space_group: str
     models: int
     skipped: tuple[str, ...] = ()
+    related_kinds: tuple[str, ...] = ()
+    software: tuple[str, ...] = ()
+    status: str = ""
+    replaced_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HalfMapFacts:
+    """How the half-maps compare with each other and with the primary map, voxel by voxel.
+
+    Attributes
+    ----------
+    identical : bool
+        Whether the two are one and the same.
+    full : str or None
+        Name of the half-map that holds the full map: it equals the primary one, or the mean of it and the other half.
+    between : float
+        Correlation of the two.
+    with_primary : tuple[float, float]
+        Correlation of each with the primary map.
+    """
+
+    identical: bool
+    full: str | None
+    between: float
+    with_primary: tuple[float, float]
+
+    @property
+    def usable(self) -> bool:
+        """Whether the two are halves of something."""
+        return not self.identical and self.full is None
+
+
+@dataclass(frozen=True, slots=True)
+class FitFacts:
+    """How well the model follows the map as it is, and after a change that would mend a usual error.
+
+    Attributes
+    ----------
+    correlation : float
+        Correlation of the model's density with the map at points in and around the model.
+    scale, scaled : float
+        The factor of the grid steps, near 1, with which the correlation is best, and that correlation.
+    step : float
+        Change of scale about the middle of the model that moves its outer atoms by a quarter of the resolution; a smaller
+        one can't be told from a shift.
+    mirror, mirrored : str, float
+        The axis along which a mirrored map fits best, and that correlation.
+    """
+
+    correlation: float
+    scale: float
+    scaled: float
+    step: float
+    mirror: str
+    mirrored: float
+
+
+@dataclass(frozen=True, slots=True)
+class VoxelFacts:
+    """What the voxels of the primary map say.
+
+    Attributes
+    ----------
+    minimum, maximum, mean, sd : float
+        Statistics of the voxels; mean and sd of an even sample of large maps.
+    commonest : float
+        Fraction of the voxels that have the value of a corner of the box, or zero, whichever is more frequent.
+    half_maps : HalfMapFacts or None
+        Comparison of the half-maps; None without two of them on the primary map's grid.
+    fit : FitFacts or None
+        Fit of the model; None where the model has too few atoms in the map.
+    """
+
+    minimum: float
+    maximum: float
+    mean: float
+    sd: float
+    commonest: float
+    half_maps: HalfMapFacts | None = None
+    fit: FitFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +308,8 @@ class PairFacts:
         Fraction of the atoms within the box of the map.
     unknown_compounds : tuple[str, ...]
         Compounds for which there are no restraints.
+    voxels : VoxelFacts or None
+        What the voxels say; None until the maps are read whole.
     problems : tuple[Problem, ...]
         Files that can't be used.
     """
@@ -208,6 +323,21 @@ class PairFacts:
     fraction_inside: float | None = None
     unknown_compounds: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = field(default_factory=tuple)
+    voxels: VoxelFacts | None = None
+
+    @property
+    def contour(self) -> float | None:
+        """The recommended contour level, None if there is none or no part of the map is above and another below it."""
+        level = self.header.contour if self.header else None
+        if level is None or (self.voxels is not None and not self.voxels.minimum < level < self.voxels.maximum):
+            return None
+        return level
+
+    @property
+    def half_maps_usable(self) -> bool:
+        """Whether there are two half-maps and their voxels don't say otherwise."""
+        compared = self.voxels.half_maps if self.voxels is not None else None
+        return len(self.half_maps) == 2 and (compared is None or compared.usable)
 
     @property
     def resolutions(self) -> tuple[Sourced, ...]:

@@ -19,6 +19,7 @@ class Code(StrEnum):
     """Names of all findings. Those that refuse a pair come first, in the order in which they decide."""
 
     NO_MODEL = "NO_MODEL"
+    ENTRY_OBSOLETE = "ENTRY_OBSOLETE"
     EXCLUDED_METHOD = "EXCLUDED_METHOD"
     RESOLUTION_MISMATCH = "RESOLUTION_MISMATCH"
     GRID_MISMATCH = "GRID_MISMATCH"
@@ -32,14 +33,27 @@ class Code(StrEnum):
     ASSEMBLY_TOO_LARGE = "ASSEMBLY_TOO_LARGE"
     ATOMS_OUTSIDE_BOX = "ATOMS_OUTSIDE_BOX"
     HALF_MAPS_INCOMPLETE = "HALF_MAPS_INCOMPLETE"
+    HALF_MAPS_IDENTICAL = "HALF_MAPS_IDENTICAL"
+    HALF_MAPS_SWAPPED = "HALF_MAPS_SWAPPED"
+    HAND_SUSPECTED = "HAND_SUSPECTED"
+    SCALE_SUSPECTED = "SCALE_SUSPECTED"
+    CONTRAST_SUSPECTED = "CONTRAST_SUSPECTED"
+    MODEL_OFF_DENSITY = "MODEL_OFF_DENSITY"
+    CONTOUR_AMBIGUOUS = "CONTOUR_AMBIGUOUS"
+    CONTOUR_OUTSIDE_RANGE = "CONTOUR_OUTSIDE_RANGE"
     METADATA_SKIPPED = "METADATA_SKIPPED"
     ASSEMBLY_GENERATED = "ASSEMBLY_GENERATED"
     LINK_ONE_SIDED = "LINK_ONE_SIDED"
     PLACEHOLDER_CELL = "PLACEHOLDER_CELL"
+    CONTOUR_ABSENT = "CONTOUR_ABSENT"
+    MAP_MASKED = "MAP_MASKED"
+    MAP_COMPOSITE = "MAP_COMPOSITE"
+    MAP_DENOISED = "MAP_DENOISED"
 
 
 GLOSSARY: dict[Code, str] = {
     Code.NO_MODEL: "No released model in the PDB belongs to this map.",
+    Code.ENTRY_OBSOLETE: "The map or the model was withdrawn, or another entry has replaced it.",
     Code.EXCLUDED_METHOD: (
         "The map doesn't come from single particles, a helix or subtomogram averaging (for example electron crystallography)."
     ),
@@ -55,10 +69,22 @@ GLOSSARY: dict[Code, str] = {
     Code.ASSEMBLY_TOO_LARGE: "The whole assembly has too many atoms, so the model is used as deposited.",
     Code.ATOMS_OUTSIDE_BOX: "Some atoms, at most one in a hundred, lie outside the box of the map.",
     Code.HALF_MAPS_INCOMPLETE: "Half-maps are declared but there aren't two files, so they aren't used.",
+    Code.HALF_MAPS_IDENTICAL: "The two half-maps are one and the same, so they say nothing about noise and aren't used.",
+    Code.HALF_MAPS_SWAPPED: "A file deposited as a half-map holds the full map, so the half-maps aren't used.",
+    Code.HAND_SUSPECTED: "The model fits the mirrored map far better: the map may have the wrong hand.",
+    Code.SCALE_SUSPECTED: "The model fits the map better with other grid steps: the pixel size may be wrong.",
+    Code.CONTRAST_SUSPECTED: "The map is low where the atoms are: its contrast may be inverted.",
+    Code.MODEL_OFF_DENSITY: "The model hardly follows the density of the map; it may be badly placed.",
+    Code.CONTOUR_AMBIGUOUS: "The map header gives several primary contour levels; the first is used.",
+    Code.CONTOUR_OUTSIDE_RANGE: "No voxel of the map reaches the contour level, or all do, so it isn't used.",
     Code.METADATA_SKIPPED: "A value in the files could not be understood and was left aside.",
     Code.ASSEMBLY_GENERATED: "The file holds the unique part only; symmetry copies were made.",
     Code.LINK_ONE_SIDED: "Only one of the two archives states that this model belongs to this map.",
     Code.PLACEHOLDER_CELL: "The model file gives no cell, as usual for cryo-EM entries, so the cells can't be compared.",
+    Code.CONTOUR_ABSENT: "The map header recommends no contour level, so it isn't known which atoms lie inside it.",
+    Code.MAP_MASKED: "Most voxels of the primary map share one value, as after masking.",
+    Code.MAP_COMPOSITE: "The map was put together from several maps or focused on a part of the particle.",
+    Code.MAP_DENOISED: "A program that changes densities by learning or denoising made the primary map.",
 }
 
 

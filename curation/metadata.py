@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
     from curation.facts import Cell
 
-MAX_MODEL_BYTES = 4 << 30
-"""Largest unpacked mmCIF file that is read."""
+MAX_MODEL_BYTES = 1 << 30
+"""Largest unpacked mmCIF file that is read; a model of five million atoms has half of it."""
+MAX_RATIO = 100
+"""mmCIF and JSON unpack to some ten times their packed size; more than this is an attack or damage."""
+SMALL_BYTES = 16 << 20
+"""Content that is read whatever its ratio."""
 ASSOCIATED = "associated em volume"
 RESOLUTION_TAGS = ("_em_3d_reconstruction.resolution", "_refine.ls_d_res_high", "_reflns.d_resolution_high")
 
@@ -49,7 +53,8 @@ def read_block(path: Path) -> gemmi.cif.Block:
 
 def parse_document(data: bytes) -> gemmi.cif.Document:
     """Parse mmCIF; bytes that aren't UTF-8 become replacement characters, so that every value is a string."""
-    return gemmi.cif.read_string(data.decode("utf-8", errors="replace"))
+    # Large files are ASCII as a rule, and then need not be in memory a second time.
+    return gemmi.cif.read_string(data if data.isascii() else data.decode("utf-8", errors="replace"))
 
 
 def read_packed(path: Path, limit: int = MAX_MODEL_BYTES) -> bytes:
@@ -67,6 +72,8 @@ def read_packed(path: Path, limit: int = MAX_MODEL_BYTES) -> bytes:
         with path.open("rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
+            if packed:
+                limit = min(limit, max(SMALL_BYTES, MAX_RATIO * path.stat().st_size))
             data = gzip.GzipFile(fileobj=raw).read(limit + 1) if packed else raw.read(limit + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as fault:
         message = f"{path.name} is damaged: {_first_line(fault)}."
@@ -94,6 +101,10 @@ def model_facts(block: gemmi.cif.Block, source: str) -> ModelFacts:
         space_group=_first(block, "_symmetry.space_group_name_H-M") or _first(block, "_space_group.name_H-M_alt"),
         models=len(set(_all(block, "_atom_site.pdbx_PDB_model_num"))) or 1,
         skipped=tuple(skipped),
+        related_kinds=_related_kinds(block),
+        software=tuple(dict.fromkeys(_all(block, "_em_software.name"))),
+        status=_first(block, "_pdbx_database_status.status_code").upper(),
+        replaced_by=_replaced_by(block, _first(block, "_entry.id") or block.name),
     )
 
 
@@ -131,7 +142,7 @@ def _maps(block: gemmi.cif.Block, source: str, skipped: list[str]) -> tuple[tupl
     related: dict[str, None] = {}
     tags = ["db_name", "db_id", "?content_type"]
     for row in block.find("_pdbx_database_related.", tags):
-        if gemmi.cif.as_string(row[0]).strip().upper() != "EMDB":
+        if not _is_emdb(row[0]):
             continue
         content = gemmi.cif.as_string(row[2]) if row.has(2) else ""
         try:
@@ -142,6 +153,25 @@ def _maps(block: gemmi.cif.Block, source: str, skipped: list[str]) -> tuple[tupl
         group = associated if " ".join(content.lower().split()) == ASSOCIATED else related
         group[emdb_id] = None
     return tuple(associated), tuple(key for key in related if key not in associated)
+
+
+def _related_kinds(block: gemmi.cif.Block) -> tuple[str, ...]:
+    """Return the content types of all EMDB entries but the associated map, in lower case."""
+    rows = block.find("_pdbx_database_related.", ["db_name", "content_type"])
+    kinds = (" ".join(gemmi.cif.as_string(row[1]).lower().split()) for row in rows if _is_emdb(row[0]))
+    return tuple(dict.fromkeys(kind for kind in kinds if kind and kind != ASSOCIATED))
+
+
+def _replaced_by(block: gemmi.cif.Block, entry_id: str) -> tuple[str, ...]:
+    """Return the entries that took the place of this one, as obsolete files name them; "" for one without a successor."""
+    rows = block.find("_pdbx_database_PDB_obs_spr.", ["id", "pdb_id", "replace_pdb_id"])
+    texts = [[gemmi.cif.as_string(value).strip() for value in row] for row in rows]
+    gone = [new for kind, new, old in texts if kind.upper() == "OBSLTE" and old.lower() in {"", entry_id.lower()}]
+    return tuple(dict.fromkeys(name for names in gone for name in (names.lower().split() or [""])))
+
+
+def _is_emdb(text: str) -> bool:
+    return gemmi.cif.as_string(text).strip().upper() == "EMDB"
 
 
 def _resolutions(block: gemmi.cif.Block, source: str, skipped: list[str]) -> Iterator[Sourced]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,11 +37,13 @@ def summarise(
     Returns
     -------
     dict[str, Any]
-        ``pair, pdb_id, emdb_id, title, methods, dates`` · ``resolution, resolution_rounded, resolution_values`` ·
+        ``pair, pdb_id, emdb_id, title, methods, dates`` · ``resolution, resolution_rounded, resolution_class,
+        resolution_values`` ·
         ``atoms, hydrogens, chains, residues, ligands`` of the curated model and its whole ``composition`` ·
         ``deposited`` (atoms, chains and ligands of the file), ``unknown_compounds`` · ``header`` (symmetry, contour,
         half-map files, … as the EMDB header states them) · ``map, half_maps, half_maps_present, fraction_inside`` ·
-        ``assembly`` · ``links`` · ``files``. What isn't known is None.
+        ``voxels`` (statistics, half-maps, fit) · ``assembly`` · ``links`` · ``stated`` (which file gives which value) ·
+        ``files``. What isn't known is None.
     """
     header, model = facts.header, facts.model
     return {
@@ -52,6 +55,7 @@ def summarise(
         "dates": {"model": model.dates if model else {}, "map": header.dates if header else {}},
         "resolution": consensus.value,
         "resolution_rounded": consensus.rounded,
+        "resolution_class": _resolution_class(facts, consensus),
         "resolution_values": [sourced.as_dict() for sourced in facts.resolutions],
         **_model(facts, made_of),
         **_map(facts),
@@ -61,8 +65,37 @@ def summarise(
             "model": list(model.associated_maps) if model else None,
             "related": list(model.related_maps) if model else None,
         },
+        "stated": _stated(facts),
         "files": revisions,
     }
+
+
+def _resolution_class(facts: PairFacts, consensus: Consensus) -> str:
+    """Return how the resolution came about: ``agreed``, ``resolved mismatch``, ``mismatch`` or ``none``."""
+    if consensus.value is None:
+        return "mismatch" if facts.resolutions else "none"
+    return "resolved mismatch" if consensus.rounded else "agreed"
+
+
+def _stated(facts: PairFacts) -> list[dict[str, Any]]:
+    """Return who said what, for the values that files may disagree about."""
+    header, model, grid = facts.header, facts.model, facts.map
+    rows: list[tuple[str, Any, str]] = [("resolution", sourced.value, sourced.source) for sourced in facts.resolutions]
+    if header is not None:
+        rows += [("method", method, header.source) for method in header.methods]
+        rows += [("model", pdb_id, header.source) for pdb_id in header.pdb_ids]
+        rows += [("contour", contour.level, contour.source) for contour in header.contours]
+        rows += [("voxel", list(header.grid.voxel), header.source)] if header.grid.voxel else []
+        rows += [("cell", list(header.grid.cell), header.source)] if header.grid.cell else []
+        rows += [("dims", list(header.grid.dims), header.source)] if header.grid.dims else []
+    if model is not None:
+        rows += [("method", method, model.source) for method in model.methods]
+        rows += [("map", emdb_id, model.source) for emdb_id in model.associated_maps]
+        rows += [("cell", list(model.cell), model.source)] if model.cell else []
+    for stored in (*((grid,) if grid else ()), *facts.half_maps):
+        rows += [("dims", list(stored.dims), stored.file), ("voxel", list(stored.voxel), stored.file)]
+        rows += [("cell", list(stored.cell), stored.file)]
+    return [{"what": what, "value": value, "source": source} for what, value, source in rows]
 
 
 def _model(facts: PairFacts, made_of: Composition | None) -> dict[str, Any]:
@@ -86,8 +119,9 @@ def _map(facts: PairFacts) -> dict[str, Any]:
         "header": _header(facts.header) if facts.header else None,
         "map": _grid(facts.map) if facts.map else _stated_grid(facts.header),
         "half_maps": [_grid(grid) for grid in facts.half_maps],
-        "half_maps_present": len(facts.half_maps) == 2,
+        "half_maps_present": facts.half_maps_usable,
         "fraction_inside": facts.fraction_inside,
+        "voxels": asdict(facts.voxels) if facts.voxels else None,
     }
 
 
@@ -99,6 +133,9 @@ def _header(header: HeaderFacts) -> dict[str, Any]:
         "resolution_method": next(iter(header.resolution_methods), None),
         "statistics": header.statistics,
         "contour": header.contour,
+        "contours": [asdict(contour) for contour in header.contours],
+        "software": list(header.software),
+        "replaced_by": list(header.replaced_by),
         "half_map_files": list(header.half_map_files),
         "mask_files": list(header.mask_files),
         "related_maps": list(header.related_maps),

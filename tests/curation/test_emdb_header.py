@@ -110,7 +110,7 @@ BOMB = '<!DOCTYPE emd [<!ENTITY a "lol">' + "".join(
         (b"\x1f\x8b\x08\x00garbage", "header_unreadable"),
         (EXAMPLE.encode("latin-1", "replace").replace(b"\xc5", b"\xc5\xff"), "header_unreadable"),
         (b"<?xml version='1.0' encoding='no-such-code'?><emd/>", "header_unreadable"),
-        (b"<emdEntry accessCode='1234'/>", "header_unreadable"),
+        (b"<emdEntries accessCode='1234'/>", "header_unreadable"),
         (b"<html><body>404</body></html>", "header_unreadable"),
         (b"<emd>" + b" " * MAX_HEADER_BYTES + b"</emd>", "header_too_large"),
     ],

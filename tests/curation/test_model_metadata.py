@@ -185,3 +185,45 @@ def test_no_map(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(b"x" * 2000))
     with pytest.raises(MapError):
         map_grid(path)
+
+
+def test_entries_that_were_replaced_and_programs() -> None:
+    text = """data_9ZAA
+_entry.id 9ZAA
+_pdbx_database_status.status_code obs
+loop_
+_pdbx_database_PDB_obs_spr.id
+_pdbx_database_PDB_obs_spr.pdb_id
+_pdbx_database_PDB_obs_spr.replace_pdb_id
+OBSLTE '9ZAB 9zac' 9ZAA
+SPRSDE 9ZAA 9ZAD
+loop_
+_pdbx_database_related.db_name
+_pdbx_database_related.db_id
+_pdbx_database_related.content_type
+EMDB EMD-0042 'associated EM volume'
+EMDB EMD-0043 'focused EM volume'
+PDB 9zax 'focused EM volume'
+loop_
+_em_software.name
+RELION
+?
+DeepEMhancer
+RELION
+"""
+    facts = model_facts(gemmi.cif.read_string(text)[0], "9zaa.cif.gz")
+    assert (facts.status, facts.replaced_by) == ("OBS", ("9zab", "9zac"))
+    assert facts.related_kinds == ("focused em volume",)
+    assert facts.software == ("RELION", "DeepEMhancer")
+    superseding = gemmi.cif.read_string(text.replace("OBSLTE", "SPRSDE").replace("obs\n", "REL\n"))[0]
+    assert (model_facts(superseding, "x").status, model_facts(superseding, "x").replaced_by) == ("REL", ())
+    withdrawn = gemmi.cif.read_string(text.replace("'9ZAB 9zac'", "."))[0]
+    assert model_facts(withdrawn, "x").replaced_by == ("",)
+
+
+def test_bombs_are_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "9zaa.cif.gz"
+    path.write_bytes(gzip.compress(bytes(64 << 20)))
+    with pytest.raises(ModelError) as fault:
+        read_block(path)
+    assert fault.value.code == "model_too_large"
