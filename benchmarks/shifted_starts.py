@@ -74,7 +74,8 @@ def _run(pair: Path, start: Structure, shift: float, turn: float, unmoved: float
     table = refine_files(model, pair / "map.map.gz", resolution=resolution, dock=True, output=scratch / "refined")
     before, after = (float(table[state]["cc_mask"]) for state in ("initial", "refined"))
     difference = "" if unmoved is None else f"{after - unmoved:+.4f}"
-    row = (pair.name, f"{shift:g}", f"{turn:g}", f"{before:.3f}", f"{after:.4f}", difference, f"{time.perf_counter() - began:.1f}")
+    seconds = time.perf_counter() - began
+    row = (pair.name, f"{shift:g}", f"{turn:g}", f"{before:.3f}", f"{after:.4f}", difference, f"{seconds:.1f}")
     sys.stdout.write("| " + " | ".join(row) + " |\n")
     sys.stdout.flush()
     return after
