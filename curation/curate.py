@@ -218,7 +218,7 @@ class _Curation:
         except InputError as fault:
             self.note_problem(path.name, fault)
             return
-        made_of = compose(self.structure)
+        made_of = compose(self.structure, self.block)
         unknown = unknown_compounds(made_of.compounds, self.libraries)
         self.facts = replace(self.facts, composition=made_of, unknown_compounds=unknown)
 
@@ -296,7 +296,7 @@ class _Curation:
         consensus = consensus_resolution(self.facts, strict=self.strict)
         made_of = self.facts.composition
         if self.assembled is not None and self.assembled.expanded:
-            made_of = compose(from_gemmi(self.assembled.structure.clone()))
+            made_of = compose(from_gemmi(self.assembled.structure.clone()), self.block)
         revisions = {path: self.archive.revision(path) for path in self.used}
         self.say("done" if refusal is None else f"excluded: {refusal.code}", 1.0)
         return Curated(
