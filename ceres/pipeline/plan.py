@@ -54,6 +54,9 @@ def plan_run(
 ) -> Planned:
     """Make a run, or add to it the pairs that are new in the archive.
 
+    Pairs that have half-maps are cross-validated: nobody waits for a run, and whoever reads its results wants to know
+    how much of the fit is fit to noise.
+
     Parameters
     ----------
     label : str
@@ -84,7 +87,8 @@ def plan_run(
         message = f"{label!r} can't be the label of a run."
         raise InputError("run_label_invalid", message, "Labels look like 2026-11 or 2026-11-test.")
     pairs = _listed(archive, only, progress)
-    wanted = {"protocol": protocol, "seed": seed, "engine": settings_for(protocol).model_dump(mode="json")}
+    wanted = {"protocol": protocol, "seed": seed, "cross_validate": True}
+    wanted["engine"] = settings_for(protocol).model_dump(mode="json")
     with transaction.atomic():
         run = _run(label, archive=archive, kind=kind, strict=strict, wanted=wanted)
         before = run.jobs.count()

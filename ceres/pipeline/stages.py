@@ -75,11 +75,12 @@ def curate(work: Work) -> Outcome:
 
 
 def refine(work: Work) -> Outcome:
-    """Refine and validate the model with the engine."""
+    """Refine and validate the model with the engine; where there are half-maps, into one of them alone too."""
     from refinement.run import refine_files  # loads the compiled kernels, which only workers need
 
     handover = Handover.read(work.folder)
     wanted = work.job.run.settings
+    cross_validate = bool(handover.half_maps) and wanted.get("cross_validate", False)  # runs of earlier versions had none
     refine_files(
         Path(handover.model),
         Path(handover.density),
@@ -91,8 +92,9 @@ def refine(work: Work) -> Outcome:
         threads=settings.CERES_THREADS or None,
         seed=wanted["seed"],
         operators=handover.exact_operators,
+        cross_validate=cross_validate,
         output=work.folder / OUTPUT,
-        progress=EngineProgress(work.progress, Stage.REFINE),
+        progress=EngineProgress(work.progress, Stage.REFINE, cross_validating=cross_validate),
     )
     return Outcome(stage=Stage.VALIDATE)
 

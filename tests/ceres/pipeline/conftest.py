@@ -68,6 +68,7 @@ class Engine:
     faults: dict[str, BaseException] = field(default_factory=dict)
     on_refine: Callable[[dict[str, Any]], None] | None = None
     operators: tuple[tuple[float, ...], ...] = ()
+    half_maps: bool = False
 
     def _begin(self, stage: str) -> None:
         self.calls.append(stage)
@@ -86,12 +87,19 @@ class Engine:
         with gzip.open(model, "wt") as handle:
             handle.write("data_model\n")
         density.write_bytes(b"map")
-        Handover(model=str(model), density=str(density), resolution=3.0, operators=self.operators).write(work.folder)
+        halves = [work.folder / f"half_{number}.ccp4" for number in (1, 2)] if self.half_maps else []
+        for half in halves:
+            half.write_bytes(b"half-map")
+        names = tuple(map(str, halves))
+        found: dict[str, Any] = {"half_maps": names, "operators": self.operators}
+        Handover(model=str(model), density=str(density), resolution=3.0, **found).write(work.folder)
         return Outcome(stage=Stage.REFINE, entry={"resolution": 3.0, "atoms": 8, "chains": 1, "title": "Test"})
 
     def refine_files(self, model: Path, density: Path, *, output: Path, progress: Any, **wanted: Any) -> dict[str, Any]:
         self._begin("refine")
         progress("refine", "cycle 1", 0.5)
+        if wanted["cross_validate"]:
+            progress("cross-validate", "cycle 1", 0.0)
         if self.on_refine:
             self.on_refine(wanted)
         output.mkdir(exist_ok=True)

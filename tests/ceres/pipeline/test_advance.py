@@ -111,6 +111,26 @@ def test_operators_of_the_assembly_reach_the_engine_as_they_are(make_job: MakeJo
     assert np.array_equal(seen["operators"].shift, [np.zeros(3), shift])
 
 
+@pytest.mark.parametrize(
+    ("half_maps", "settings_of_run", "expected"),
+    [(True, {"cross_validate": True}, True), (False, {"cross_validate": True}, False), (True, {}, False)],
+    ids=["half-maps", "no half-maps", "run of an earlier version"],
+)
+def test_pairs_with_half_maps_are_cross_validated(
+    make_job: MakeJob, run: Run, engine: Any, half_maps: bool, settings_of_run: dict[str, Any], expected: bool
+) -> None:
+    run.settings |= settings_of_run
+    run.save()
+    engine.half_maps = half_maps
+    told: list[tuple[str, float]] = []
+    asked: dict[str, Any] = {}
+    engine.on_refine = asked.update
+    with watch.listening(lambda job, doing, fraction: told.append((doing, fraction))):
+        advance(make_job().pk)
+    assert asked["cross_validate"] is expected
+    assert (("half-map 1: cycle 1", pytest.approx(0.52)) in told) is expected
+
+
 def test_an_internal_error_is_logged_and_not_shown(make_job: MakeJob, engine: Any, caplog: pytest.LogCaptureFixture) -> None:
     engine.faults["refine"] = ZeroDivisionError("secret detail")
     job = make_job("9abc", "0123")
@@ -290,15 +310,27 @@ def test_progress_reaches_a_listener_in_the_same_process(make_job: MakeJob, engi
     assert watch.current() is None
 
 
-def test_the_steps_of_the_engine_make_one_fraction_that_grows() -> None:
+@pytest.mark.parametrize(
+    ("cross_validating", "steps", "middle"),
+    [
+        (False, ("read", "refine", "validate", "write"), 0.5),
+        (True, ("read", "refine", "validate", "cross-validate", "write"), 0.27),
+    ],
+)
+def test_the_steps_of_the_engine_make_one_fraction_that_grows(
+    cross_validating: bool, steps: tuple[str, ...], middle: float
+) -> None:
     seen: list[float] = []
-    progress = watch.EngineProgress(lambda stage, doing, fraction: seen.append(fraction), "refine")
-    for step in ("read", "refine", "validate", "write"):
+    progress = watch.EngineProgress(
+        lambda stage, doing, fraction: seen.append(fraction), "refine", cross_validating=cross_validating
+    )
+    for step in steps:
         for fraction in (0.0, 0.5, 1.0):
             progress(step, "something", fraction)
     assert seen == sorted(seen)
     assert (seen[0], seen[-1]) == (0.0, 1.0)
-    assert seen[4] == pytest.approx(0.5)  # half of the refinement
+    assert len(set(seen)) == 2 * len(steps) + 1  # each step goes on where the one before ended
+    assert seen[4] == pytest.approx(middle)  # half of the refinement
 
 
 def test_a_message_is_sent_only_after_the_commit(make_job: MakeJob, engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,7 @@ def test_a_second_run_shares_the_entries(folders: Path, small_archive: Path) -> 
 def test_a_run_keeps_its_settings(folders: Path, small_archive: Path) -> None:
     run = plan_run("2026-11", archive=str(small_archive)).run
     assert run.settings["engine"]["protocol"] == run.settings["protocol"] == "default"
+    assert run.settings["cross_validate"] is True
     with pytest.raises(InputError) as caught:
         plan_run("2026-11", archive=str(small_archive), strict=True)
     assert caught.value.code == "run_differs"
