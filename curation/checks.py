@@ -79,9 +79,10 @@ def model_is_released(facts: PairFacts, *, strict: bool) -> Finding | None:
     emdb_id, pdb_id = facts.pair.emdb_id, facts.pair.pdb_id
     if pdb_id is None:
         if facts.pair.unreleased:
-            names = ", ".join(facts.pair.unreleased)
-            sentence = f"{emdb_id} names the model {names}, which is not released in the PDB."
-            return refuse(Code.NO_MODEL, sentence, {"unreleased": list(facts.pair.unreleased)})
+            fates = facts.pair.fates or ("",) * len(facts.pair.unreleased)
+            names = [f"{n} ({fate})" if fate else n for n, fate in zip(facts.pair.unreleased, fates, strict=False)]
+            sentence = f"{emdb_id} names the model {', '.join(names)}, which is not released in the PDB."
+            return refuse(Code.NO_MODEL, sentence, {"unreleased": list(facts.pair.unreleased), "fates": list(fates)})
         return refuse(Code.NO_MODEL, f"{emdb_id} has no model in the PDB.", {})
     if any(problem.code == "file_missing" and problem.file.startswith(f"{pdb_id}.") for problem in facts.problems):
         sentence = f"The PDB has no released model {pdb_id}."

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from curation.archive import EMDB_HOLDINGS, PDB_DATES, PDB_HOLDINGS, header_path, model_path
+from curation.archive import EMDB_HOLDINGS, PDB_HOLDINGS, header_path, model_path
 from curation.download import FileDamagedError, FileMissingError
 from curation.emdb_header import MAX_HEADER_BYTES, HeaderError, read_header
-from curation.identifiers import Declarer, Pair, normalise_emdb_id, normalise_pdb_id
-from curation.metadata import associated_maps, parse_document, read_packed
-from curation.remembered import RememberedLinks
-from refinement.errors import InputError, ModelError
+from curation.identifiers import Declarer, Pair
+from curation.inventories import (
+    HoldingsError,
+    is_other_method,
+    read_emdb_holdings,
+    read_fates,
+    read_pdb_dates,
+    read_pdb_holdings,
+)
+from curation.listing import Inventory, Listing
+from curation.metadata import MAX_MODEL_BYTES, associated_maps, parse_document, read_packed
+from curation.remembered import HEADER_MEMORY_FILE, RememberedLinks
+from refinement.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,20 +31,12 @@ if TYPE_CHECKING:
     from curation.archive import Archive
 
     Progress = Callable[[str, int, int], None]
+    Reader = Callable[[Archive, str], tuple[str, ...] | None]
 
-__all__ = ["HoldingsError", "Pair", "list_pairs", "read_emdb_holdings", "read_pdb_holdings"]
+__all__ = ["HoldingsError", "Pair", "list_pairs", "read_emdb_holdings", "read_pdb_holdings", "take_listing"]
 
-MAX_HOLDINGS_BYTES = 1 << 30
-"""Largest unpacked holdings file; that of the PDB has some 100 MB."""
-MAX_MODEL_BYTES = 4 << 30
-OTHER_METHODS = ("structure_factors", "nmr")
-"""Content types that only crystal and NMR entries have; such entries need not be opened."""
 READERS = 8
 """Files that are fetched at the same time from a server."""
-
-
-class HoldingsError(InputError):
-    """A holdings file can't be used."""
 
 
 @dataclass(slots=True)
@@ -50,7 +50,12 @@ class _Links:
 
 
 def list_pairs(archive: Archive, *, progress: Progress | None = None) -> list[Pair]:
-    """List every pair that either archive declares, and every map without a released model.
+    """List every pair that either archive declares, and every map without a released model; see `take_listing`."""
+    return list(take_listing(archive, progress=progress).pairs)
+
+
+def take_listing(archive: Archive, *, progress: Progress | None = None) -> Listing:
+    """List every pair that either archive declares, and every map without a released model, with dates.
 
     A pair is declared by the ``pdb_reference`` of the EMDB header or by an associated EM volume of the mmCIF
     file; either suffices, so that a broken file on one side does not lose the pair. Both must be released.
@@ -64,8 +69,8 @@ def list_pairs(archive: Archive, *, progress: Progress | None = None) -> list[Pa
 
     Returns
     -------
-    list[Pair]
-        Sorted by EMDB id, then PDB id.
+    Listing
+        Pairs sorted by EMDB id, then PDB id.
 
     Raises
     ------
@@ -74,137 +79,97 @@ def list_pairs(archive: Archive, *, progress: Progress | None = None) -> list[Pa
     FileMissingError, ArchiveError
         If a holdings file isn't there or the archive can't be reached.
     """
-    released = read_pdb_holdings(archive)
+    released, dates = read_pdb_holdings(archive), read_pdb_dates(archive)
     maps = read_emdb_holdings(archive)
     links = _Links()
-    for emdb_id, models in _mapped(lambda key: _header_links(archive, key), maps, "map headers", archive, progress):
+    memory = RememberedLinks(archive.cache, maps if archive.cache else {}, str(archive), HEADER_MEMORY_FILE)
+    for emdb_id, models in _read_links(_header_links, list(maps), "map headers", archive, memory, progress):
         for pdb_id in models:
             links.add(emdb_id, pdb_id, Declarer.EMDB)
-    candidates = [pdb_id for pdb_id, kinds in released.items() if not _other_method(kinds)]
-    memory = RememberedLinks(archive.cache, _dates(archive) if archive.cache else {}, str(archive))
-    for pdb_id, volumes in _mapped(lambda key: _model_links(archive, key, memory), candidates, "models", archive, progress):
+    candidates = [pdb_id for pdb_id, kinds in released.items() if not is_other_method(kinds)]
+    memory = RememberedLinks(archive.cache, dates if archive.cache else {}, str(archive))
+    for pdb_id, volumes in _read_links(_model_links, candidates, "models", archive, memory, progress):
         for emdb_id in volumes:
             links.add(emdb_id, pdb_id, Declarer.PDB)
-    memory.save()
-    return _pairs(links, set(released), maps)
+    pairs = _pairs(archive, links, released, maps)
+    return Listing(
+        archive=str(archive),
+        inventories=(_inventory(archive, PDB_HOLDINGS, released, dates), _inventory(archive, EMDB_HOLDINGS, maps, maps)),
+        pairs=tuple(pairs),
+        dates={pair.key: (maps[pair.emdb_id], dates.get(pair.pdb_id or "", "")) for pair in pairs},
+        maps_not_released=_not_released(links, released, maps),
+        models=frozenset(released),
+    )
 
 
-def read_pdb_holdings(archive: Archive) -> dict[str, tuple[str, ...]]:
-    """Return the released PDB ids that have an mmCIF file, with their content types.
-
-    Raises
-    ------
-    HoldingsError
-        ``holdings_damaged``.
-    """
-    released: dict[str, tuple[str, ...]] = {}
-    for key, kinds in _read_object(archive, PDB_HOLDINGS).items():
-        names = tuple(str(kind).lower() for kind in kinds) if isinstance(kinds, dict) else ()
-        if names and "mmcif" not in names:
-            continue
-        try:
-            released[normalise_pdb_id(key)] = names
-        except InputError:
-            continue
-    return released
-
-
-def read_emdb_holdings(archive: Archive) -> list[str]:
-    """Return the released EMDB ids.
-
-    Raises
-    ------
-    HoldingsError
-        ``holdings_damaged``.
-    """
-    released: dict[str, None] = {}
-    for key in _read_object(archive, EMDB_HOLDINGS):
-        try:
-            released[normalise_emdb_id(key)] = None
-        except InputError:
-            continue
-    return list(released)
-
-
-def _dates(archive: Archive) -> dict[str, str]:
-    """Return when each PDB entry changed last; empty if the archive doesn't say."""
-    dates: dict[str, str] = {}
-    try:
-        stated = _read_object(archive, PDB_DATES)
-    except (FileMissingError, HoldingsError):
-        return {}
-    for key, date in stated.items():
-        try:
-            dates[normalise_pdb_id(key)] = str(date)
-        except InputError:
-            continue
-    return dates
-
-
-def _pairs(links: _Links, released: set[str], maps: Iterable[str]) -> list[Pair]:
+def _pairs(archive: Archive, links: _Links, released: Iterable[str], maps: Iterable[str]) -> list[Pair]:
+    there = set(released)
     models_of: dict[str, dict[str, set[Declarer]]] = {emdb_id: {} for emdb_id in maps}
     for (emdb_id, pdb_id), declarers in links.declared.items():
         if emdb_id in models_of:
             models_of[emdb_id][pdb_id] = declarers
+    fates = read_fates(archive, {pdb_id for models in models_of.values() for pdb_id in models} - there)
     pairs: list[Pair] = []
     for emdb_id, models in models_of.items():
-        unreleased = tuple(sorted(set(models) - released))
-        there = [
-            Pair(emdb_id, pdb_id, tuple(sorted(declarers)), unreleased)
+        unreleased = tuple(sorted(set(models) - there))
+        known = tuple(fates.get(pdb_id, "") for pdb_id in unreleased)
+        found = [
+            Pair(emdb_id, pdb_id, tuple(sorted(declarers)), unreleased, known)
             for pdb_id, declarers in models.items()
-            if pdb_id in released
+            if pdb_id in there
         ]
-        pairs += there or [Pair(emdb_id, unreleased=unreleased)]
+        pairs += found or [Pair(emdb_id, unreleased=unreleased, fates=known)]
     return sorted(pairs, key=lambda pair: (pair.emdb_id, pair.pdb_id or ""))
 
 
-def _header_links(archive: Archive, emdb_id: str) -> tuple[str, ...]:
+def _not_released(links: _Links, released: Iterable[str], maps: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return released models with a map that isn't."""
+    there, models = set(maps), set(released)
+    return tuple(sorted((pdb_id, emdb_id) for emdb_id, pdb_id in links.declared if emdb_id not in there and pdb_id in models))
+
+
+def _inventory(archive: Archive, path: str, entries: Iterable[str], dates: dict[str, str]) -> Inventory:
+    return Inventory(path, archive.revision(path), len(list(entries)), max(dates.values(), default=""))
+
+
+def _header_links(archive: Archive, emdb_id: str) -> tuple[str, ...] | None:
     try:
         return read_header(archive.fetch(header_path(emdb_id), max_bytes=MAX_HEADER_BYTES)).pdb_ids
     except (HeaderError, FileMissingError, FileDamagedError):
         # Curation reports the broken header; the model's own file may still declare the pair.
-        return ()
+        return None
 
 
-def _model_links(archive: Archive, pdb_id: str, memory: RememberedLinks) -> tuple[str, ...]:
-    known = memory.get(pdb_id)
-    if known is not None:
-        return known
+def _model_links(archive: Archive, pdb_id: str) -> tuple[str, ...] | None:
     try:
         data = read_packed(archive.fetch(model_path(pdb_id), max_bytes=MAX_MODEL_BYTES))
         # Most entries aren't from electron microscopy and never name the EMDB; they need not be parsed.
         document: Iterable[gemmi.cif.Block] = parse_document(data) if b"EMDB" in data else ()
     except (ModelError, FileMissingError, FileDamagedError, ValueError, RuntimeError):
         # Curation reports the broken model; the map's header may still declare the pair.
-        return ()
-    found = tuple(dict.fromkeys(emdb_id for block in document for emdb_id in associated_maps(block)))
-    memory.put(pdb_id, found)
-    return found
+        return None
+    return tuple(dict.fromkeys(emdb_id for block in document for emdb_id in associated_maps(block)))
 
 
-def _mapped(
-    read: Callable[[str], tuple[str, ...]], keys: list[str], what: str, archive: Archive, progress: Progress | None
+def _read_links(
+    read: Reader, entries: list[str], what: str, archive: Archive, memory: RememberedLinks, progress: Progress | None
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Read one file per key, several at a time from a server."""
-    with ThreadPoolExecutor(1 if archive.is_local else READERS) as pool:
-        for done, (key, found) in enumerate(zip(keys, pool.map(read, keys), strict=True), start=1):
-            yield key, found
+    """Yield what every entry's file states, from memory where it hasn't changed; several files at a time from a server."""
+
+    def links(entry: str) -> tuple[str, ...]:
+        known = memory.get(entry)
+        if known is not None:
+            return known
+        found = read(archive, entry)
+        if found is None:
+            return ()
+        memory.put(entry, found)
+        return found
+
+    with ThreadPoolExecutor(READERS) as pool:
+        answers = map(links, entries) if archive.is_local else pool.map(links, entries)
+        for done, (entry, found) in enumerate(zip(entries, answers, strict=True), start=1):
+            yield entry, found
             if progress is not None:
-                progress(what, done, len(keys))
-
-
-def _other_method(kinds: Iterable[str]) -> bool:
-    return any(kind.startswith(OTHER_METHODS) or "nmr" in kind for kind in kinds)
-
-
-def _read_object(archive: Archive, path: str) -> dict[str, Any]:
-    name = path.rpartition("/")[2]
-    try:
-        content = json.loads(read_packed(archive.fetch(path, max_bytes=MAX_HOLDINGS_BYTES), MAX_HOLDINGS_BYTES))
-    except (ModelError, FileDamagedError, ValueError, RecursionError) as fault:
-        message = f"The holdings file {name} is damaged: {fault}"
-        raise HoldingsError("holdings_damaged", message, "Fetch it again; without it the pairs aren't known.") from fault
-    if not isinstance(content, dict):
-        message = f"The holdings file {name} is a JSON {type(content).__name__}, not an object with one key per entry."
-        raise HoldingsError("holdings_damaged", message, "Fetch it again.")
-    return content
+                progress(what, done, len(entries))
+    memory.save()

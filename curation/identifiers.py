@@ -48,12 +48,15 @@ class Pair:
         Which archive's file states the link: the EMDB header, the mmCIF file, or both.
     unreleased : tuple[str, ...]
         PDB ids that the EMDB header names although no model of that id is released.
+    fates : tuple[str, ...]
+        What became of each of them, ``replaced by 9zab``; "" where the PDB doesn't say. Empty if nobody asked.
     """
 
     emdb_id: str
     pdb_id: str | None = None
     declared_by: tuple[Declarer, ...] = ()
     unreleased: tuple[str, ...] = ()
+    fates: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -1,6 +1,6 @@
-"""Links between models and maps that an earlier listing read, so that unchanged models need not be opened again.
+"""Links between models and maps that an earlier listing read, so that unchanged files need not be opened again.
 
-The PDB publishes when each entry changed last. What a model's file said is remembered with that date and holds until
+Both archives publish when each entry changed last. What an entry's file said is remembered with that date and holds until
 the date changes. Another archive has another memory: two mirrors may hold different files of one date.
 """
 
@@ -17,37 +17,40 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MEMORY_FILE = "model_links.json"
+HEADER_MEMORY_FILE = "header_links.json"
 SCHEMA = 2
 
 
 class RememberedLinks:
-    """The associated maps of models, by the date of the entry's last change.
+    """The associated maps of models, or the models of maps, by the date of the entry's last change.
 
     Parameters
     ----------
     folder : Path or None
         Where the memory is kept; None remembers nothing.
     dates : Mapping[str, str]
-        Date of the last change by PDB id; entries without one aren't remembered.
+        Date of the last change by id; entries without one aren't remembered.
     archive : str
         Address of the archive; what another one stated is forgotten.
+    file : str
+        `MEMORY_FILE` for what models state, `HEADER_MEMORY_FILE` for what headers of maps state.
     """
 
-    def __init__(self, folder: Path | None, dates: Mapping[str, str], archive: str) -> None:
-        self._path = folder / MEMORY_FILE if folder is not None and dates else None
+    def __init__(self, folder: Path | None, dates: Mapping[str, str], archive: str, file: str = MEMORY_FILE) -> None:
+        self._path = folder / file if folder is not None and dates else None
         self._dates = dates
         self._archive = archive
         self._links = _load(self._path, archive) if self._path else {}
 
-    def get(self, pdb_id: str) -> tuple[str, ...] | None:
-        """Return the EMDB ids that an unchanged model stated; None if it has to be read."""
-        known = self._links.get(pdb_id)
-        return known[1] if known is not None and known[0] == self._dates.get(pdb_id) else None
+    def get(self, entry: str) -> tuple[str, ...] | None:
+        """Return the ids of the other archive that an unchanged entry stated; None if it has to be read."""
+        known = self._links.get(entry)
+        return known[1] if known is not None and known[0] == self._dates.get(entry) else None
 
-    def put(self, pdb_id: str, emdb_ids: tuple[str, ...]) -> None:
-        """Remember what a model that could be read stated."""
-        if self._path is not None and pdb_id in self._dates:
-            self._links[pdb_id] = (self._dates[pdb_id], emdb_ids)
+    def put(self, entry: str, linked: tuple[str, ...]) -> None:
+        """Remember what an entry that could be read stated."""
+        if self._path is not None and self._dates.get(entry):
+            self._links[entry] = (self._dates[entry], linked)
 
     def save(self) -> None:
         """Write the memory; it is replaced as a whole."""
@@ -63,12 +66,14 @@ class RememberedLinks:
 
 def _load(path: Path, archive: str) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Read the memory; a damaged one counts as empty, since everything in it can be read again."""
+    forms = (normalise_pdb_id, normalise_emdb_id)
+    key_form, linked_form = forms if path.name == MEMORY_FILE else forms[::-1]
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if (content["schema"], content["archive"]) != (SCHEMA, archive):
             return {}
         return {
-            normalise_pdb_id(key): (str(date), tuple(normalise_emdb_id(name) for name in names))
+            key_form(key): (str(date), tuple(linked_form(name) for name in names))
             for key, (date, *names) in content["links"].items()
         }
     except (OSError, ValueError, TypeError, KeyError, AttributeError, InputError):

@@ -139,5 +139,9 @@ def _add_jobs(run: Run, archive: str, pairs: Sequence[Pair]) -> None:
 
 
 def _job(run: Run, archive: str, pair: Pair, entry: Entry) -> Job:
-    listing = {"declared_by": [str(side) for side in pair.declared_by], "unreleased": list(pair.unreleased)}
+    listing = {
+        "declared_by": [str(side) for side in pair.declared_by],
+        "unreleased": list(pair.unreleased),
+        "fates": list(pair.fates),
+    }
     return Job(run=run, entry=entry, archive=archive, listing=listing)

@@ -153,6 +153,7 @@ def _pair(job: Job) -> Pair:
         pdb_id=job.entry.pdb_id,
         declared_by=tuple(map(Declarer, listing.get("declared_by", ()))),
         unreleased=tuple(listing.get("unreleased", ())),
+        fates=tuple(listing.get("fates", ())),
     )
 
 

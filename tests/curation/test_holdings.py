@@ -74,7 +74,7 @@ def test_foreign_keys_are_passed_over(tiny: Any) -> None:
     tiny.write_holdings()
     archive = Archive(tiny.root)
     assert list(read_pdb_holdings(archive)) == ["9zaa", "9zac"]
-    assert read_emdb_holdings(archive) == ["EMD-0001"]
+    assert list(read_emdb_holdings(archive)) == ["EMD-0001"]
 
 
 def test_progress_counts_files(tiny: Any) -> None:

@@ -158,3 +158,15 @@ def test_demo_refuses_a_port_in_use_before_it_works(folders: Path, settings: Any
         with pytest.raises(CommandError, match="CERES_DEMO_PORT") as caught:
             manage("demo")
     assert caught.value.returncode == 2
+
+
+def test_list_pairs_says_what_changed(folders: Path, small_archive: Path) -> None:
+    command = ("list_pairs", "--archive", str(small_archive))
+    first = manage(*command)
+    assert "There is no earlier list" in first
+    assert "2 pairs, " in first
+    assert "1 maps without a released model" in first
+    assert "Since the last list: 0 new, 0 revised, 0 gone." in manage(*command)
+    content = json.loads(manage(*command, "--json"))
+    assert content["changes"] == {"new": [], "revised": {}, "gone": {}}
+    assert len(content["pairs"]) == 3
