@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ceres.terminal import Terminal
+    from curation.archive import Archive
+    from curation.identifiers import Pair
 
 DONE, FAULT, UNUSABLE, EXCLUDED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -274,23 +276,23 @@ def _validate(options: argparse.Namespace, terminal: Terminal) -> int:
 
 
 def _curate(options: argparse.Namespace, terminal: Terminal) -> int:
+    pair = _pair(options)
     if options.output is not None:
         require_folder(options.output)
-    with tempfile.TemporaryDirectory(prefix="ceres-") as scratch:
-        curated = _curated(options, options.output or Path(scratch), terminal)
+    with tempfile.TemporaryDirectory(prefix="ceres-") as scratch, _archive(options) as archive:
+        curated = _curated(pair, options, archive, options.output or Path(scratch), terminal)
         content = _described(curated)
     terminal.answer(content)
     return DONE if curated.passed else EXCLUDED
 
 
 def _run(options: argparse.Namespace, terminal: Terminal) -> int:
-    from curation.identifiers import normalise_emdb_id, normalise_pdb_id, pair_key
-
-    key = pair_key(normalise_pdb_id(options.pdb_id), normalise_emdb_id(options.emdb_id))
-    output, threads = options.output or Path(key), _threads(options)
+    pair = _pair(options)
+    output, threads = options.output or Path(pair.key), _threads(options)
     require_folder(output)
-    with tempfile.TemporaryDirectory(prefix="ceres-") as scratch:
-        curated = _curated(options, Path(scratch), terminal)
+    # The archive stays open while its maps are in use.
+    with tempfile.TemporaryDirectory(prefix="ceres-") as scratch, _archive(options) as archive:
+        curated = _curated(pair, options, archive, Path(scratch), terminal)
         if not curated.passed:
             terminal.answer(_described(curated))
             return EXCLUDED
@@ -316,15 +318,30 @@ def _run(options: argparse.Namespace, terminal: Terminal) -> int:
     return DONE
 
 
-def _curated(options: argparse.Namespace, workdir: Path, terminal: Terminal) -> Any:
-    """Curate the pair of the command line and show what was found."""
-    from curation.archive import Archive
-    from curation.curate import curate
+def _pair(options: argparse.Namespace) -> Pair:
     from curation.identifiers import Pair, normalise_emdb_id, normalise_pdb_id
 
-    pair = Pair(emdb_id=normalise_emdb_id(options.emdb_id), pdb_id=normalise_pdb_id(options.pdb_id))
+    return Pair(emdb_id=normalise_emdb_id(options.emdb_id), pdb_id=normalise_pdb_id(options.pdb_id))
+
+
+def _archive(options: argparse.Namespace) -> Archive:
+    """Open the archive of the command line; CERES_CACHE_GB limits its cache as it does that of the service."""
+    from curation.archive import Archive
+    from refinement.errors import InputError
+
+    given = os.environ.get("CERES_CACHE_GB", "0").strip()
+    if not given.isdecimal():
+        message = f"CERES_CACHE_GB is {given!r}."
+        raise InputError("setting_invalid", message, "Write a number of gigabytes, 0 for no limit.")
     root = None if options.archive == "public" else options.archive
-    with Archive(root, options.cache) as archive, terminal.progress() as progress:
+    return Archive(root, options.cache, budget=int(given) * 10**9 or None)
+
+
+def _curated(pair: Pair, options: argparse.Namespace, archive: Archive, workdir: Path, terminal: Terminal) -> Any:
+    """Curate the pair of the command line and show what was found."""
+    from curation.curate import curate
+
+    with terminal.progress() as progress:
         curated = curate(pair, archive, workdir, strict=options.strict, libraries=options.libraries, progress=progress)
     terminal.curated(curated, f"{pair.pdb_id} · {pair.emdb_id}")
     return curated

@@ -205,15 +205,24 @@ STORAGES = {
 # Pipeline
 
 
-def _archive() -> str:
-    """Return the archive: a URL or the word public as it is, a folder as an absolute path, "" for none."""
-    value = env.text("CERES_ARCHIVE")
+def _mirror(value: str) -> str:
+    """Return an archive: a URL or the word public as it is, a folder as an absolute path, "" for none."""
     if value in {"", "public"} or value.startswith(("http://", "https://")):
         return value
     return str(_folder(value).resolve())
 
 
-CERES_ARCHIVE = _archive()
+CERES_ARCHIVE = ",".join(map(_mirror, env.names("CERES_ARCHIVE")))
+CERES_PDB_DIR = _mirror(env.text("CERES_PDB_DIR"))
+CERES_EMDB_DIR = _mirror(env.text("CERES_EMDB_DIR"))
+"""Copies of one archive each, such as a mirror kept with rsync, that are asked before CERES_ARCHIVE."""
+
+CERES_CACHE_GB = env.integer("CERES_CACHE_GB", 50)
+"""Downloaded files beyond so many gigabytes (10⁹ bytes) are evicted; 0 for no limit."""
+
+CERES_CONNECTIONS = env.integer("CERES_CONNECTIONS", 4, minimum=1)
+"""To one server of an archive at a time, of all processes on a machine together."""
+
 CERES_CACHE = _folder(env.text("CERES_CACHE") or str(CERES_VAR / "cache"))
 os.environ.setdefault("CERES_CACHE", str(CERES_CACHE))  # the engine, which knows no settings, keeps dictionaries there
 CERES_WORK = CERES_VAR / "work"

@@ -1,25 +1,44 @@
-"""Where the files of the PDB and of the EMDB are: a directory or a server in the archives' own layout."""
+"""Where the files of the PDB and of the EMDB are: directories and servers in the archives' own layout."""
 
 from __future__ import annotations
 
-import fcntl
+import os
 import re
-from contextlib import contextmanager
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 
-from curation.download import ArchiveError, FileDamagedError, FileMissingError, Patience, download, read_receipt, sha256
+from curation.cache import Cache
+from curation.download import ArchiveError, FileDamagedError, FileMissingError, Patience, Receipt, Transfer
+from curation.hosts import CONNECTIONS, Hosts
 from curation.identifiers import emdb_number
+from curation.verification import sha256
 from refinement.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Mapping
 
-WWPDB = "https://files.wwpdb.org/pub/pdb"
-EMDB = "https://ftp.ebi.ac.uk/pub/databases/emdb"
+    Progress = Callable[[int, int | None], None]
+
+PUBLIC = {
+    "pdb": (
+        "https://files.wwpdb.org/pub/pdb",
+        "https://files.rcsb.org/pub/pdb",
+        "https://ftp.ebi.ac.uk/pub/databases/pdb",
+        "https://files.pdbj.org/pub/pdb",
+    ),
+    "emdb": (
+        "https://files.wwpdb.org/pub/emdb",
+        "https://files.rcsb.org/pub/emdb",
+        "https://ftp.ebi.ac.uk/pub/databases/emdb",
+        "https://ftp.pdbj.org/pub/emdb",
+    ),
+}
+"""The mirrors of the archives in the order in which they are asked: wwPDB, RCSB, PDBe, PDBj."""
 MAX_FILE_BYTES = 16 << 30
 """Largest file that is fetched unless the caller says otherwise."""
 USER_AGENT = "Ceres/0.1 (cryo-EM re-refinement)"
@@ -33,16 +52,23 @@ EMDB_HOLDINGS = "emdb/status/latest/emdb_released_holdings.json"
 class Archive:
     """The two archives, seen as one tree with the branches ``pdb/`` and ``emdb/``.
 
+    A directory is asked before any server, and the servers in their order.
+
     Parameters
     ----------
     root : str or Path, optional
-        A directory or http(s) URL that holds ``pdb/`` and ``emdb/``. Without it the public archives are used.
+        A directory or http(s) URL that holds ``pdb/`` and ``emdb/``, or several that hold the same, separated by
+        commas. Without it the public archives are used.
     cache : Path, optional
         Where downloaded files are kept; needed if a branch is on a server.
     pdb_base, emdb_base : str or Path, optional
-        Directory or URL of one branch alone; goes before `root`.
+        Directory or URL of one branch alone; goes before `root`, where what it lacks is looked for.
     patience : Patience
         Retries and timeouts of downloads.
+    budget : int, optional
+        Largest size of the cache in bytes, see `curation.cache.Cache`.
+    connections : int
+        Largest number of connections to one server at a time.
     """
 
     root: str | Path | None = None
@@ -50,24 +76,21 @@ class Archive:
     pdb_base: str | Path | None = None
     emdb_base: str | Path | None = None
     patience: Patience = field(default_factory=Patience)
+    budget: int | None = None
+    connections: int = CONNECTIONS
 
     def __post_init__(self) -> None:
-        whole = str(self.root).rstrip("/") if self.root else None
-        self._bases = {
-            "pdb": str(self.pdb_base or (f"{whole}/pdb" if whole else WWPDB)).rstrip("/"),
-            "emdb": str(self.emdb_base or (f"{whole}/emdb" if whole else EMDB)).rstrip("/"),
-        }
-        for base in self._bases.values():
-            if not _is_url(base) and not Path(base).is_dir():
-                message = f"The archive directory {base} does not exist."
-                raise ArchiveError("archive_missing", message, "It must hold pdb/ and emdb/ in the archives' layout.")
-        if self.cache is None and any(map(_is_url, self._bases.values())):
+        self._bases = {"pdb": self._mirrors("pdb", self.pdb_base), "emdb": self._mirrors("emdb", self.emdb_base)}
+        if self.cache is None and not self.is_local:
             message = "An archive on a server needs a cache directory."
             raise ArchiveError("archive_no_cache", message)
-        self._client = httpx.Client(headers={"User-Agent": USER_AGENT}, follow_redirects=True, max_redirects=5)
+        self._cache = None if self.cache is None else Cache(Path(self.cache), self.budget)
+        self._hosts = None if self.cache is None else Hosts(Path(self.cache) / "hosts", self.connections)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=4 * self.connections)
+        self._client = httpx.Client(headers={"User-Agent": USER_AGENT}, follow_redirects=True, max_redirects=5, limits=limits)
 
     def __str__(self) -> str:
-        return str(self.root or f"{self._bases['pdb']} and {self._bases['emdb']}")
+        return str(self.root or f"{self._bases['pdb'][0]} and {self._bases['emdb'][0]}")
 
     def __enter__(self) -> Archive:
         return self
@@ -78,16 +101,18 @@ class Archive:
     @property
     def is_local(self) -> bool:
         """Whether both branches are directories, so that nothing is downloaded."""
-        return not any(map(_is_url, self._bases.values()))
+        return not any(_is_url(base) for bases in self._bases.values() for base in bases)
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections and let the cache have back the files that were given out."""
         self._client.close()
+        if self._cache is not None:
+            self._cache.close()
 
-    def fetch(
-        self, path: str, *, max_bytes: int = MAX_FILE_BYTES, progress: Callable[[int, int | None], None] | None = None
-    ) -> Path:
+    def fetch(self, path: str, *, max_bytes: int = MAX_FILE_BYTES, progress: Progress | None = None) -> Path:
         """Return a local path of a file of the archive, downloaded if need be.
+
+        A downloaded file doesn't change any more and stays there until the archive is closed.
 
         Parameters
         ----------
@@ -107,13 +132,52 @@ class Archive:
         InputError
             ``path_invalid`` for a path that isn't one of an archive.
         """
-        base, rest = self._locate(path)
-        if not _is_url(base):
-            return _local(Path(base) / rest, max_bytes)
-        target = self._cached(path)
-        with _locked(target):
-            download(self._client, f"{base}/{rest}", target, max_bytes=max_bytes, patience=self.patience, progress=progress)
-        return target
+        directories, urls = self._places(path)
+        local = next((place for place in directories if place.is_file()), None)
+        if local is not None or self._cache is None or not urls:
+            return _local(local, path, max_bytes)
+        with self._cache.lock(path) as part:
+            known = self._cache.find(path)
+            transfer = Transfer(
+                self._client,
+                urls,
+                part,
+                path.rpartition("/")[2],
+                max_bytes=max_bytes,
+                patience=self.patience,
+                hosts=self._hosts,
+                progress=progress,
+            )
+            receipt = transfer.run(known)
+            return self._cache.place(path, receipt) if receipt is known else self._cache.add(path, part, receipt)
+
+    def fetch_all(self, limits: Mapping[str, int]) -> dict[str, Path | InputError]:
+        """Fetch several files at the same time.
+
+        Parameters
+        ----------
+        limits : mapping
+            The paths, with the size in bytes from which on a file is refused.
+
+        Returns
+        -------
+        dict[str, Path or InputError]
+            By path, the file or why there is none.
+
+        Raises
+        ------
+        ArchiveError
+            The archive can't be reached.
+        """
+
+        def fetched(path: str) -> Path | InputError:
+            try:
+                return self.fetch(path, max_bytes=limits[path])
+            except (FileMissingError, FileDamagedError) as fault:
+                return fault
+
+        with ThreadPoolExecutor(1 if self.is_local else 2 * self.connections) as pool:
+            return dict(zip(limits, pool.map(fetched, limits), strict=True))
 
     def exists(self, path: str) -> bool:
         """Return whether the archive has a file, without fetching it.
@@ -123,40 +187,95 @@ class Archive:
         ArchiveError
             The archive can't be reached.
         """
-        base, rest = self._locate(path)
-        if not _is_url(base):
-            return (Path(base) / rest).is_file()
-        try:
-            response = self._client.head(f"{base}/{rest}", timeout=self.patience.timeout)
-        except httpx.HTTPError as fault:
-            message = f"{base}/{rest} could not be asked for: {fault or type(fault).__name__}."
-            raise ArchiveError("archive_unreachable", message, "Check the connection.") from fault
-        if response.is_success or response.status_code in {404, 410}:
-            return response.is_success
-        message = f"{base}/{rest} answers {response.status_code}."
-        raise ArchiveError("archive_refuses", message, "Check the address of the archive.")
+        directories, urls = self._places(path)
+        if any(place.is_file() for place in directories):
+            return True
+        fault: ArchiveError | None = None
+        for url in urls:
+            try:
+                if self._is_there(url):
+                    return True
+            except ArchiveError as raised:
+                fault = fault or raised
+        if fault is not None:
+            raise fault
+        return False
 
     def revision(self, path: str) -> str:
         """Return the SHA-256 checksum of a fetched file of the archive."""
-        base, rest = self._locate(path)
-        if not _is_url(base):
-            return sha256(Path(base) / rest)
-        receipt = read_receipt(self._cached(path))
-        return receipt.sha256 if receipt is not None else sha256(self._cached(path))
+        receipt = self.receipt(path)
+        if receipt is not None:
+            return receipt.sha256
+        directories, _ = self._places(path)
+        return sha256(next(place for place in directories if place.is_file()))
 
-    def _locate(self, path: str) -> tuple[str, str]:
+    def receipt(self, path: str) -> Receipt | None:
+        """Return where and when a file was downloaded and in which revision; None if it lies in a directory."""
+        directories, _ = self._places(path)
+        if self._cache is None or any(place.is_file() for place in directories):
+            return None
+        return next(iter(self._cache.receipts(path)), None)
+
+    def keep(self, source: Path, folder: Path) -> Path:
+        """Let a fetched file lie in a folder of one's own, where it stays when the archive is closed.
+
+        Parameters
+        ----------
+        source : Path
+            A file that `fetch` gave.
+        folder : Path
+            Where it shall lie: as a link where the file system has links, which takes no room, else as a copy.
+
+        Returns
+        -------
+        Path
+            The file in the folder; `source` itself if it wasn't downloaded.
+        """
+        if self._cache is None or self._cache.folder not in source.parents:
+            return source
+        draft = folder / f".{source.name}.{os.getpid()}.partial"
+        draft.unlink(missing_ok=True)
+        try:
+            os.link(source, draft)
+        except OSError:
+            shutil.copyfile(source, draft)
+        return draft.replace(folder / source.name)
+
+    def _is_there(self, url: str) -> bool:
+        try:
+            response = self._client.head(url, timeout=self.patience.timeout)
+        except httpx.HTTPError as fault:
+            message = f"{url} could not be asked for: {fault or type(fault).__name__}."
+            raise ArchiveError("archive_unreachable", message, "Check the connection.") from fault
+        if response.is_success or response.status_code in {404, 410}:
+            return response.is_success
+        message = f"{url} answers {response.status_code}."
+        raise ArchiveError("archive_refuses", message, "Check the address of the archive.")
+
+    def _mirrors(self, branch: str, base: str | Path | None) -> tuple[str, ...]:
+        """Return where a branch is, in the order in which it is looked for."""
+        roots = [part.strip().rstrip("/") for part in str(self.root or "").split(",") if part.strip()]
+        bases = [str(base).rstrip("/")] if base else []
+        if roots:
+            bases += [f"{root}/{branch}" for root in roots]
+        elif self.cache is not None or not bases:
+            bases += PUBLIC[branch]
+        for place in bases:
+            if not _is_url(place) and not Path(place).is_dir():
+                message = f"The archive directory {place} does not exist."
+                raise ArchiveError("archive_missing", message, "It must hold pdb/ and emdb/ in the archives' layout.")
+        return tuple(bases)
+
+    def _places(self, path: str) -> tuple[list[Path], list[str]]:
+        """Return where a file may be in directories, and its URLs."""
         branch, _, rest = path.partition("/")
         parts = rest.split("/")
         if branch not in self._bases or not all(PATH_PART.fullmatch(part) for part in parts):
             message = f"{path[:200]!r} is not a path of the PDB or EMDB archive."
             raise InputError("path_invalid", message)
-        return self._bases[branch], rest
-
-    def _cached(self, path: str) -> Path:
-        if self.cache is None:
-            message = "an archive on a server has a cache"
-            raise AssertionError(message)
-        return Path(self.cache) / path
+        bases = self._bases[branch]
+        directories = [Path(base) / rest for base in bases if not _is_url(base)]
+        return directories, [f"{base}/{rest}" for base in bases if _is_url(base)]
 
 
 def model_path(pdb_id: str) -> str:
@@ -187,24 +306,12 @@ def _is_url(base: str) -> bool:
     return base.startswith(("http://", "https://"))
 
 
-def _local(path: Path, max_bytes: int) -> Path:
-    if not path.is_file():
-        message = f"The archive has no file {path.name}."
+def _local(place: Path | None, path: str, max_bytes: int) -> Path:
+    if place is None:
+        message = f"The archive has no file {path.rpartition('/')[2]}."
         raise FileMissingError("file_missing", message, "It may have been withdrawn or not be released yet.")
-    size = path.stat().st_size
+    size = place.stat().st_size
     if size > max_bytes:
-        message = f"{path.name} has {size} bytes; at most {max_bytes} are accepted."
+        message = f"{place.name} has {size} bytes; at most {max_bytes} are accepted."
         raise FileDamagedError("file_too_large", message, "Raise the limit if this file is meant.")
-    return path
-
-
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Let one process at a time write a file of the cache."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_name(target.name + ".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(handle, fcntl.LOCK_UN)
+    return place

@@ -14,7 +14,9 @@ PUBLIC = "public"
 
 
 def open_archive(root: str) -> Archive:
-    """Return an archive by its folder or URL, or the public ones.
+    """Return an archive by its folders and URLs, or the public ones.
+
+    The folders of CERES_PDB_DIR and CERES_EMDB_DIR are asked first.
 
     Raises
     ------
@@ -24,4 +26,11 @@ def open_archive(root: str) -> Archive:
     if not root:
         message = "No archive is named."
         raise InputError("archive_not_named", message, f"Set CERES_ARCHIVE to a folder, a URL, or the word {PUBLIC}.")
-    return Archive(None if root == PUBLIC else root, Path(settings.CERES_CACHE))
+    return Archive(
+        None if root == PUBLIC else root,
+        Path(settings.CERES_CACHE),
+        pdb_base=settings.CERES_PDB_DIR or None,
+        emdb_base=settings.CERES_EMDB_DIR or None,
+        budget=settings.CERES_CACHE_GB * 10**9 or None,
+        connections=settings.CERES_CONNECTIONS,
+    )

@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import math
 import shutil
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +25,14 @@ from curation.emdb_header import MAX_HEADER_BYTES
 from curation.findings import Code, refuse
 from curation.identifiers import Declarer, Pair
 from curation.metadata import MAX_MODEL_BYTES
-from refinement.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ceres.models import Job
+    from curation.archive import Archive
+    from curation.curate import Curated
+    from refinement.errors import InputError
 
 OUTPUT = "output"
 """Folder of the engine's files within the work folder."""
@@ -42,14 +45,12 @@ def fetch(work: Work) -> Outcome:
     their metadata don't exclude.
     """
     entry = work.job.entry
-    wanted = [(header_path(entry.emdb_id), MAX_HEADER_BYTES)]
+    wanted = {header_path(entry.emdb_id): MAX_HEADER_BYTES}
     if entry.pdb_id:
-        wanted.append((model_path(entry.pdb_id), MAX_MODEL_BYTES))
+        wanted[model_path(entry.pdb_id)] = MAX_MODEL_BYTES
+    work.progress(Stage.FETCH, ", ".join(path.rpartition("/")[2] for path in wanted), 0.0)
     with open_archive(work.job.archive) as archive:
-        for number, (path, limit) in enumerate(wanted):
-            work.progress(Stage.FETCH, path.rpartition("/")[2], number / len(wanted))
-            with contextlib.suppress(InputError):
-                archive.fetch(path, max_bytes=limit)
+        archive.fetch_all(wanted)
     return Outcome(stage=Stage.CURATE)
 
 
@@ -58,6 +59,8 @@ def curate(work: Work) -> Outcome:
     job = work.job
     with open_archive(job.archive) as archive:
         curated = curate_pair(_pair(job), archive, work.folder, strict=job.run.strict, progress=work.progress)
+        if curated.passed:
+            curated = _with_own_maps(curated, archive, work.folder)
     findings = [finding.as_dict() for finding in curated.findings]
     entry = _entry_columns(curated.facts)
     if not curated.passed:
@@ -144,6 +147,14 @@ def refuse_input(job: Job, error: InputError) -> Outcome:
         hint=finding.hint,
         job={"findings": [*job.findings, finding.as_dict()]},
     )
+
+
+def _with_own_maps(curated: Curated, archive: Archive, folder: Path) -> Curated:
+    """Let the maps lie in the work folder, so that they are there for the refinement whatever the cache evicts."""
+    if curated.map_path is None:
+        return curated
+    halves = tuple(archive.keep(path, folder) for path in curated.half_map_paths)
+    return replace(curated, map_path=archive.keep(curated.map_path, folder), half_map_paths=halves)
 
 
 def _pair(job: Job) -> Pair:

@@ -116,6 +116,9 @@ def test_relative_folders_count_from_the_repository(tmp_path: Path) -> None:
     assert values["CERES_CACHE"] == str(ROOT / "var" / "elsewhere")
     assert settings_with(tmp_path, CERES_ARCHIVE="https://example.org/archive")["CERES_ARCHIVE"] == "https://example.org/archive"
     assert settings_with(tmp_path, CERES_ARCHIVE="public")["CERES_ARCHIVE"] == "public"
+    values = settings_with(tmp_path, CERES_ARCHIVE="tests/data, https://example.org/archive", CERES_EMDB_DIR="tests")
+    assert values["CERES_ARCHIVE"] == f"{ROOT / 'tests' / 'data'},https://example.org/archive"
+    assert values["CERES_EMDB_DIR"] == str(ROOT / "tests")
 
 
 CHECK = """

@@ -222,6 +222,9 @@ class _Handler(SimpleHTTPRequestHandler):
             self.answer(304, b"", wanted)
         elif wanted and state.ranges and self.headers.get("If-Range") == etag:
             first = int(wanted.removeprefix("bytes=").rstrip("-"))
+            if first >= len(data):
+                self.answer(416, b"", wanted, {"Content-Range": f"bytes */{len(data)}"})
+                return
             span = f"bytes {first}-{len(data) - 1}/{len(data)}"
             self.answer(206, data[first:], wanted, {"ETag": etag, "Content-Range": span})
         else:

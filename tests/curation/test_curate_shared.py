@@ -14,9 +14,9 @@ from curation.download import Patience
 from curation.holdings import list_pairs
 from curation.identifiers import parse_pair
 from refinement.structure import read_structure
+from tests.curation.hostile_server import FAULTS, HostileServer, running, stored_as_served
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 pytestmark = pytest.mark.shared
@@ -122,15 +122,20 @@ def test_links_and_their_sides(curated: dict[str, Curated]) -> None:
     assert one_sided == {"9c05_99205", "9c06_99206"}
 
 
-def test_the_same_over_http(curated: dict[str, Curated], shared: Path, tmp_path: Path, serve: Callable[[Path], Any]) -> None:
-    server = serve(shared / "archive")
-    server.cut_after = 60_000
-    remote = Archive(server.url, tmp_path / "cache", patience=Patience(first_wait=0.01))
-    pairs = list_pairs(remote)
-    assert {pair.key for pair in pairs} == set(curated)
-    for pair in pairs:
-        result, here = curate(pair, remote, tmp_path / "work" / pair.key), curated[pair.key]
-        assert (result.code, result.resolution) == (here.code, here.resolution), pair.key
-        assert result.facts == here.facts or not here.passed, pair.key
-    assert len(server.cut) > 5
-    assert sum(status == 206 for _, _, status in server.requests) >= len(server.cut)
+def test_the_same_from_a_hostile_server(curated: dict[str, Curated], shared: Path, tmp_path: Path) -> None:
+    root = shared / "archive"
+    patience = Patience(attempts=8, first_wait=0.005, longest_wait=0.02, chunk=0.5)
+    with (
+        running(HostileServer(root, seed=20260107)) as server,
+        Archive(server.url, tmp_path / "cache", patience=patience) as remote,
+    ):
+        pairs = list_pairs(remote)
+        assert {pair.key for pair in pairs} == set(curated)
+        for pair in pairs:
+            result, here = curate(pair, remote, tmp_path / "work" / pair.key), curated[pair.key]
+            assert (result.code, result.resolution) == (here.code, here.resolution), pair.key
+            assert result.facts == here.facts or not here.passed, pair.key
+    assert set(FAULTS) <= set(server.done)
+    fetched = stored_as_served(tmp_path / "cache", root)
+    assert len(fetched) > 100
+    assert server.fetched_again(sum((root / path).stat().st_size for path in fetched)) < 0.05

@@ -8,11 +8,16 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import gemmi
+import numpy as np
 import pytest
 
 from curation.archive import Archive, half_map_path, header_path, map_path, model_path
-from curation.download import ArchiveError, FileDamagedError, FileMissingError, Patience, gzip_damage, read_receipt
+from curation.cache import Cache
+from curation.download import ArchiveError, FileDamagedError, FileMissingError, Patience
+from curation.verification import gzip_damage
 from refinement.errors import InputError
+from refinement.maps.header import format_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +25,8 @@ if TYPE_CHECKING:
 
 NAME = "emdb/structures/EMD-0042/map/emd_0042.map.gz"
 QUICK = Patience(attempts=3, first_wait=0.005, longest_wait=0.01, chunk=5)
-CONTENT = random.Random(1).randbytes(300_000)  # noqa: S311
+HEADER = format_header((40, 40, 48), gemmi.UnitCell(40, 40, 48, 90, 90, 90), np.zeros(3), (0.0, 1.0, 0.5, 0.1))
+CONTENT = HEADER + random.Random(1).randbytes(4 * 40 * 40 * 48)  # noqa: S311
 
 
 @pytest.fixture
@@ -42,6 +48,20 @@ def archive(server: Any, tmp_path: Path) -> Archive:
     return Archive(server.url, tmp_path / "cache", patience=QUICK)
 
 
+@pytest.fixture
+def part(archive: Archive) -> Path:
+    """Where the partial file of NAME lies."""
+    assert archive.cache is not None
+    with Cache(archive.cache).lock(NAME) as place:
+        return place
+
+
+def leftovers(archive: Archive) -> list[Path]:
+    """Return the partial files and locks of an archive."""
+    assert archive.cache is not None
+    return [path for path in archive.cache.rglob("*") if path.is_file() and path.parent.name == "parts"]
+
+
 def statuses(server: Any) -> list[int]:
     return [status for _, _, status in server.requests]
 
@@ -50,19 +70,21 @@ def test_file_arrives_whole_with_its_receipt(archive: Archive, folder: Path) -> 
     seen: list[tuple[int, int | None]] = []
     path = archive.fetch(NAME, progress=lambda have, size: seen.append((have, size)))
     assert path.read_bytes() == (folder / NAME).read_bytes()
-    receipt = read_receipt(path)
+    receipt = archive.receipt(NAME)
     assert receipt is not None
     assert archive.revision(NAME) == receipt.sha256 == Archive(folder).revision(NAME)
+    assert receipt.url.endswith(NAME)
     assert seen[-1] == (receipt.size, receipt.size)
-    assert not path.with_name(path.name + ".part").exists()
+    assert leftovers(archive) == []
 
 
 def test_unchanged_file_is_not_sent_again(archive: Archive, server: Any, folder: Path) -> None:
     first = archive.fetch(NAME).stat().st_mtime_ns
     assert archive.fetch(NAME).stat().st_mtime_ns == first
     assert statuses(server) == [200, 304]
-    (folder / NAME).write_bytes(gzip.compress(b"a new version"))
-    assert gzip.decompress(archive.fetch(NAME).read_bytes()) == b"a new version"
+    newer = HEADER + bytes(4 * 40 * 40 * 48)
+    (folder / NAME).write_bytes(gzip.compress(newer))
+    assert gzip.decompress(archive.fetch(NAME).read_bytes()) == newer
 
 
 def test_broken_connection_is_resumed(archive: Archive, server: Any, folder: Path) -> None:
@@ -86,20 +108,27 @@ def test_server_without_ranges_starts_again(archive: Archive, server: Any, folde
     assert statuses(server) == [200, 200]
 
 
-def test_file_that_changes_while_fetched_is_fetched_anew(archive: Archive, server: Any, folder: Path) -> None:
-    target = archive.cache / NAME if archive.cache else folder
-    target.parent.mkdir(parents=True)
-    target.with_name(target.name + ".part").write_bytes(b"the beginning of an older version")
-    target.with_name(target.name + ".part.version").write_text('"older"')
+def test_file_that_changes_while_fetched_is_fetched_anew(archive: Archive, server: Any, folder: Path, part: Path) -> None:
+    older = gzip.compress(b"an older version" * 10)[:33]
+    part.write_bytes(older)
+    version = {"url": f"{server.url}/{NAME}", "etag": '"older"', "last_modified": ""}
+    part.with_name(f"{part.name}.version").write_text(json.dumps(version))
     assert archive.fetch(NAME).read_bytes() == (folder / NAME).read_bytes()
     assert server.requests[0][1:] == ("bytes=33-", 200)
 
 
-def test_partial_file_without_known_version_is_dropped(archive: Archive, folder: Path) -> None:
-    target = archive.cache / NAME if archive.cache else folder
-    target.parent.mkdir(parents=True)
-    target.with_name(target.name + ".part").write_bytes(b"of unknown origin")
+@pytest.mark.parametrize(
+    "version", [None, "[]", "{", '{"url": 1}', '{"url": "http://elsewhere/x", "etag": "y", "last_modified": ""}']
+)
+def test_partial_file_of_unknown_origin_is_dropped(
+    archive: Archive, server: Any, folder: Path, part: Path, version: str | None
+) -> None:
+    part.write_bytes((folder / NAME).read_bytes()[:1000])
+    if version is not None:
+        part.with_name(f"{part.name}.version").write_text(version)
     assert archive.fetch(NAME).read_bytes() == (folder / NAME).read_bytes()
+    assert server.requests == [(f"/{NAME}", None, 200)]
+    assert leftovers(archive) == []
 
 
 def test_busy_server_is_asked_again(archive: Archive, server: Any) -> None:
@@ -118,9 +147,9 @@ def test_damaged_gzip_is_fetched_twice_and_refused(archive: Archive, server: Any
     with pytest.raises(FileDamagedError, match=r"emd_0042\.map\.gz is damaged") as fault:
         archive.fetch(NAME)
     assert fault.value.code == "file_damaged"
-    assert statuses(server) == [200, 200]
-    assert archive.cache is not None
-    assert not (archive.cache / NAME).exists()
+    assert statuses(server) == [200, 416, 200, 416]
+    assert archive.receipt(NAME) is None
+    assert leftovers(archive) == []
 
 
 def test_missing_and_oversized_files(archive: Archive, server: Any) -> None:
@@ -142,11 +171,13 @@ def test_dead_server(tmp_path: Path) -> None:
 
 
 def test_damaged_receipt_counts_as_none(archive: Archive, server: Any) -> None:
-    path = archive.fetch(NAME)
-    receipt = path.with_name(path.name + ".receipt.json")
-    for text in ("", "[]", json.dumps({"url": 1}), receipt.read_text().replace("size", "sise")):
-        receipt.write_text(text)
-        assert read_receipt(path) is None
+    archive.fetch(NAME)
+    assert archive.cache is not None
+    record = archive.cache / "names" / f"{NAME}.json"
+    whole = record.read_text()
+    for text in ("", "[]", json.dumps({"url": 1}), whole.replace("size", "sise")):
+        record.write_text(text)
+        assert archive.receipt(NAME) is None
     archive.fetch(NAME)
     assert statuses(server) == [200, 200]
 
