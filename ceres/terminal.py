@@ -16,6 +16,7 @@ from rich.text import Text
 
 from ceres.changes import changes_in_words
 from ceres.cycles import CycleLines
+from ceres.findings import numbers_in_words
 from ceres.verdict import compare
 from refinement.validation.registry import BY_KEY, METRICS, REASONS, Better, Group
 
@@ -103,7 +104,7 @@ class Terminal:
             self._out.print(_table_one(table))
 
     def curated(self, curated: Curated, title: str) -> None:
-        """Show what curation found."""
+        """Show the verdict of curation and every finding with its numbers."""
         if self._bare:
             return
         verdict = "[green]may be refined[/]" if curated.passed else f"[red]excluded: {escape(curated.code)}[/]"
@@ -112,7 +113,9 @@ class Terminal:
             self._out.print(f"Consensus resolution {curated.resolution:.2f} Å")
         for finding in curated.findings:
             sentence = escape(f"{finding.sentence} {finding.hint}".strip())
-            self._out.print(f"  {SEVERITIES[str(finding.severity)]} {finding.code}: {sentence}")
+            self._out.print(f"  {SEVERITIES[str(finding.severity)]} {finding.code}: {sentence}", soft_wrap=True)
+            for label, text in numbers_in_words(finding.numbers):
+                self._out.print(Text(f"      {label}: {text}", style="dim"), soft_wrap=True)
 
     def say(self, sentence: str) -> None:
         """Print a sentence for people."""

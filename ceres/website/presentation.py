@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ceres.findings import advice_for, numbers_in_words
 from ceres.models import Stage
 from ceres.website import formats
 from curation.findings import GLOSSARY, Severity
@@ -18,16 +19,6 @@ if TYPE_CHECKING:
 SEVERITIES: dict[str, str] = {Severity.REFUSE: "Excluded", Severity.WARN: "Warning", Severity.NOTE: "Note"}
 """Words for the severities, the gravest first."""
 
-CLASSES: dict[str, tuple[str, str]] = {
-    "protein": ("protein residue", "protein residues"),
-    "nucleic": ("nucleotide", "nucleotides"),
-    "ligand": ("ligand", "ligands"),
-    "ion": ("ion", "ions"),
-    "water": ("water", "waters"),
-}
-"""Residue classes and their names for one and for several."""
-
-MOST_LIGANDS = 12
 LONGEST_STEPS = 4
 SHORTEST_SHOWN = 0.05
 """Seconds; shorter steps aren't named."""
@@ -44,6 +35,8 @@ class Notice:
     anchor: str
     sentence: str
     hint: str
+    numbers: list[tuple[str, str]]
+    advice: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +72,18 @@ def notices_of(page: EntryPage) -> list[Notice]:
             anchor=f"code-{row['code'].lower()}" if row["code"] in known else "",
             sentence=row["sentence"],
             hint=row.get("hint", ""),
+            numbers=numbers_in_words(row.get("numbers") or {}),
+            advice=advice_for(row["code"]) if row["severity"] == Severity.REFUSE else "",
         )
         for row in findings
     ]
 
 
 def facts_of(entry: Entry) -> list[Fact]:
-    """Return what the model and the map consist of."""
-    composition = entry.facts.get("composition") or {}
+    """Return what is known about the map; `ceres.website.model_tab` has the model."""
     header, grid = entry.facts.get("header") or {}, entry.facts.get("map") or {}
     rows = [
-        Fact("Chains", _chains(composition.get("chains", []))),
-        Fact("Residues", _residues(composition.get("residues", {}))),
-        Fact("Ligands and ions", _compounds(composition.get("ligands", {}))),
-        Fact("Modified residues", _compounds(composition.get("modified", {}))),
-        Fact("Atoms", _atoms(composition)),
-        Fact("B factors", _b_factors(composition.get("b_factors", {}))),
-        Fact("Map grid", _grid(grid)),
+        Fact("Grid", _grid(grid)),
         Fact("Recommended contour", _plain(header.get("contour"))),
         Fact("Method", formats.method(entry.method)),
         Fact("Symmetry", ", ".join(header.get("symmetry", []))),
@@ -106,42 +94,6 @@ def facts_of(entry: Entry) -> list[Fact]:
 
 def _plain(value: float | None) -> str:
     return "" if value is None else f"{value:g}".replace("-", formats.MINUS)
-
-
-def _chains(names: list[str]) -> str:
-    shown = ", ".join(names[:24])
-    return f"{len(names)}: {shown}{' …' if len(names) > 24 else ''}" if names else ""
-
-
-def _residues(counts: Mapping[str, int]) -> str:
-    # a database may give the keys of JSON in another order, so the order is that of CLASSES
-    parts = []
-    for kind, (one, several) in CLASSES.items():
-        if count := counts.get(kind):
-            parts.append(f"{formats.grouped(count)} {one if count == 1 else several}")
-    return ", ".join(parts)
-
-
-def _compounds(counts: Mapping[str, int]) -> str:
-    items = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    shown = ", ".join(name if count == 1 else f"{count} {name}" for name, count in items[:MOST_LIGANDS])
-    return f"{shown} and {len(items) - MOST_LIGANDS} more" if len(items) > MOST_LIGANDS else shown
-
-
-def _atoms(composition: Mapping[str, Any]) -> str:
-    if not composition.get("atoms"):
-        return ""
-    text = formats.grouped(composition["atoms"])
-    extra = [(composition.get("hydrogens"), "hydrogens"), (composition.get("altloc_atoms"), "in alternate conformers")]
-    said = [f"{formats.grouped(count)} {what}" for count, what in extra if count]
-    return f"{text} ({', '.join(said)})" if said else text
-
-
-def _b_factors(summaries: Mapping[str, Mapping[str, float]]) -> str:
-    whole = summaries.get("all") or {}
-    if not {"min", "mean", "max"} <= whole.keys():
-        return ""
-    return f"{whole['min']:.0f} to {whole['max']:.0f} Å², mean {whole['mean']:.0f} Å²"
 
 
 def _grid(grid: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from ceres.website.views import entry, home, pages, results
+from ceres.website.views import entry, home, pages, results, statistics
 
 
 class PrintableConverter(StringConverter):
@@ -22,6 +22,7 @@ urlpatterns = [
     path("results/", results.results, name="results"),
     path("results.csv", results.results_csv, name="results-csv"),
     path("excluded/", results.excluded, name="excluded"),
+    path("statistics/", statistics.findings, name="statistics"),
     path("glossary/", pages.glossary, name="glossary"),
     path("about/", pages.about, name="about"),
     path("entry/<printable:key>/", entry.entry, name="entry"),

@@ -205,6 +205,23 @@ def test_an_excluded_pair_says_why(archive: Path, capsys: pytest.CaptureFixture[
     assert "3.6" in answer["findings"][0]["sentence"]
 
 
+def test_curation_prints_every_finding_with_its_numbers(archive: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["curate", "9xb1", "EMD-90002", "--archive", str(archive)]
+    assert main(words) == EXCLUDED
+    printed = capsys.readouterr().out
+    assert "excluded: RESOLUTION_MISMATCH" in printed
+    assert main([*words, "--json"]) == EXCLUDED
+    captured = capsys.readouterr()
+    answer = json.loads(captured.out)
+    assert (answer["pair"], answer["outcome"], answer["code"]) == ("9xb1_90002", "refuse", "RESOLUTION_MISMATCH")
+    assert answer["facts"]["pair"] == answer["pair"]
+    for finding in answer["findings"]:
+        assert f"{finding['code']}: {finding['sentence']}" in printed
+    values = next(row["numbers"]["values"] for row in answer["findings"] if row["code"] == answer["code"])
+    for number, stated in enumerate(values, start=1):
+        assert f"Values, {number}: {stated['value']:g} ({stated['source']})" in printed
+
+
 def test_curation_of_a_good_pair(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["curate", "9xa1", "90001", "--archive", str(archive), "-o", str(tmp_path / "curated")]
     assert main(words) == DONE

@@ -13,7 +13,17 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-PAGES = ("/", "/results/", "/excluded/", "/glossary/", "/about/", "/entry/6udk_20740/", "/entry/1ref_1001/", "/search/?q=9zzz")
+PAGES = (
+    "/",
+    "/results/",
+    "/excluded/",
+    "/statistics/",
+    "/glossary/",
+    "/about/",
+    "/entry/6udk_20740/",
+    "/entry/1ref_1001/",
+    "/search/?q=9zzz",
+)
 
 
 def count_pixels(page: Page, wanted: str) -> int:

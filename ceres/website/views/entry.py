@@ -8,11 +8,13 @@ from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
+from ceres.findings import advice_for
 from ceres.models import Artifact, ArtifactKind, Entry, Job
 from ceres.website import queries, table_one
 from ceres.website.artifacts import YEAR, downloads, file_url, send
 from ceres.website.cycles import story_of
 from ceres.website.glossary import VERDICTS, meaning_of
+from ceres.website.model_tab import model_tab
 from ceres.website.presentation import facts_of, notices_of, provenance_of
 from ceres.website.residues import ResidueTable
 
@@ -56,10 +58,16 @@ def _shown(request: HttpRequest, page: EntryPage) -> HttpResponse:
         "result": page.result,
         "notices": notices_of(page),
         "facts": facts_of(page.entry),
+        "model": model_tab(page.entry),
     }
     if page.result is None:
-        context["notices"] = [notice for notice in context["notices"] if page.job is None or notice.code != page.job.code]
-        context["meaning"] = meaning_of(page.job.code) if page.job else ""
+        code = page.job.code if page.job else ""
+        notices = context["notices"]
+        deciding = next((notice for notice in notices if notice.code == code), None)
+        context["deciding"] = deciding
+        context["advice"] = deciding.advice if deciding else advice_for(code)
+        context["notices"] = [notice for notice in notices if notice is not deciding]
+        context["meaning"] = meaning_of(code)
         return render(request, "website/entry_without_result.html", context)
     context |= {
         "changes": table_one.changes(page.result),

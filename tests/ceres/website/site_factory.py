@@ -99,7 +99,39 @@ HELIX = {
 """Radius (Å), angle (°) and height (Å) of the atoms of one residue of an α-helix."""
 
 
-def make_entry(key: str = "6udk_20740", **columns: Any) -> Entry:
+COMPOSITION: dict[str, Any] = {
+    "altloc_atoms": 34,
+    "anisotropic": 12,
+    "alternates": {"residues": 2, "atoms": 34, "letters": ["A", "B"], "fraction": 0.0015},
+    "sequences": [
+        {"entity": "1", "kind": "protein", "length": 664, "chains": ["A"], "modelled": 640, "missing": [[1, 20], [301, 304]],
+         "different": 1},
+        {"entity": "1", "kind": "protein", "length": 664, "chains": ["B"], "modelled": 664, "missing": [], "different": 0},
+    ],
+    "ligands": {"CA": 3, "NAG": 4, "POV": 2, "DRG": 1},
+    "hetero": {"ion": {"CA": 3}, "sugar": {"NAG": 4}, "lipid": {"POV": 2}, "other": {"DRG": 1}, "unknown": {}},
+    "glycans": [{"name": "NAG(1-4)NAG", "linkage": "N-linked", "count": 2, "sites": ["A/ASN 67", "B/ASN 67"]}],
+    "modified": {"SEP": 2},
+    "parents": {"SEP": "S"},
+    "unknown": {"UNK": 5},
+    "names": {"CA": "CALCIUM ION", "NAG": "2-acetamido-2-deoxy-beta-D-glucopyranose", "SEP": "PHOSPHOSERINE"},
+    "b_factors": {
+        "all": {"atoms": 10_240, "min": 12.0, "mean": 54.2, "median": 50.0, "max": 180.0, "zero": 0},
+        "protein": {"atoms": 10_150, "min": 12.0, "mean": 54.0, "median": 50.0, "max": 180.0, "zero": 0},
+        "water": {"atoms": 60, "min": 20.0, "mean": 44.0, "median": 43.0, "max": 80.0, "zero": 1},
+    },
+    "b_histogram": [0, 40, 300, 1500, 2400, 2600, 1600, 900, 500, 250, 90, 30, 12, 8, 4, 3, 2, 1, *12 * [0], 0],
+    "occupancy": {
+        "all": {"mean": 0.99, "min": 0.0, "max": 1.0, "zero": 7, "negative": 0, "above_one": 0, "partial": 34},
+        "protein": {"mean": 0.99, "min": 0.0, "max": 1.0, "zero": 7, "negative": 0, "above_one": 0, "partial": 34},
+    },
+}  # fmt: skip
+"""What curation says about a model, as far as `make_entry` doesn't."""
+
+
+def make_entry(key: str = "6udk_20740", *, composition: Mapping[str, Any] | None = None, **columns: Any) -> Entry:
+    """Make an entry; without `composition` it has what the first versions of the service knew of a model."""
+    composition = composition or {}
     pdb_id, _, number = key.partition("_")
     defaults: dict[str, Any] = {
         "pdb_id": pdb_id,
@@ -121,6 +153,7 @@ def make_entry(key: str = "6udk_20740", **columns: Any) -> Entry:
                 "ligands": {"CA": 3},
                 "modified": {},
                 "b_factors": {"all": {"min": 12.0, "mean": 54.2, "max": 180.0}},
+                **composition,
             },
             "map": {"dims": [256, 256, 256], "voxel": [1.06, 1.06, 1.06]},
         },

@@ -182,7 +182,9 @@ def test_a_refused_pair_says_why_with_numbers(client: Client, factory: ModuleTyp
     page_is_sound(response)
     text = text_of(response)
     assert "Excluded: resolution mismatch The map states 4.0 Å, the model 6.0 Å." in text
-    assert "What would help The authors can correct one of the two entries." in text
+    assert "The numbers Map 4 Model 6 What the depositors can do" in text
+    assert "OneDep" in text
+    assert "The authors can correct one of the two entries." in text
     assert "different resolutions" in text  # the sentence of the glossary
 
 
