@@ -366,10 +366,10 @@ def _complete_connections(block: gemmi.cif.Block) -> None:
     table = block.find_mmcif_category("_struct_conn.")
     if not table:
         return
-    present = {tag.partition(".")[2] for tag in table.tags}
+    present = {tag.partition(".")[2].lower() for tag in table.tags}  # names of tags may be in any case
     column = block.find_loop(table.tags[0])
     for name, default in CONNECTION_DEFAULTS.items():
-        if name in present:
+        if name.lower() in present:
             continue
         if column:
             column.get_loop().add_columns([f"_struct_conn.{name}"], default)

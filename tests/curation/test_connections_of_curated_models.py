@@ -41,3 +41,15 @@ def test_missing_columns_are_added(tmp_path: Path, rows: int) -> None:
     assert curated.model_path is not None
     written = gemmi.cif.read(str(curated.model_path)).sole_block().find("_struct_conn.", list(CONNECTION_DEFAULTS))
     assert [list(row) for row in written] == [list(CONNECTION_DEFAULTS.values())] * rows
+
+
+def test_columns_in_another_case_are_not_added_again(tmp_path: Path) -> None:
+    archive = build_example_archive(tmp_path / "archive")
+    text = gzip.decompress((archive / MODEL).read_bytes()).decode()
+    assert "_struct_conn.ptnr1_symmetry" in text
+    text = text.replace("_struct_conn.ptnr1_symmetry", "_STRUCT_CONN.PTNR1_SYMMETRY")
+    (archive / MODEL).write_bytes(gzip.compress(text.encode()))
+    curated = curate(parse_pair("9xa1_90001"), Archive(archive), tmp_path / "work")
+    assert curated.model_path is not None
+    block = gemmi.cif.read(str(curated.model_path)).sole_block()
+    assert len(block.find_values("_struct_conn.ptnr1_symmetry")) == 6
