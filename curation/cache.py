@@ -119,7 +119,7 @@ class Cache:
         Parameters
         ----------
         path : str
-            Path in the archive.
+            Path in the archive; its lock must be held.
         part : Path
             The file; it is moved away.
         receipt : Receipt
@@ -204,7 +204,7 @@ class Cache:
         record = self._receipt_path(path)
         record.parent.mkdir(parents=True, exist_ok=True)
         before = [old for old in self.receipts(path) if old.sha256 != receipt.sha256]
-        draft = record.with_name(f".{record.name}.{uuid.uuid4().hex[:8]}")
+        draft = record.with_name(f".{record.name}.draft")  # whose name is free: who adds a file has its lock
         rows = [asdict(row) for row in [receipt, *before][:MAX_REVISIONS]]
         draft.write_text(json.dumps(rows, indent=0), encoding="utf-8")
         draft.replace(record)
@@ -244,6 +244,7 @@ class _User:
         """Add a file."""
         if not self.name:
             self._folder.mkdir(parents=True, exist_ok=True)
+            _held_by_others(self._folder, "")  # clears away the lists of processes that were killed
             self.name = uuid.uuid4().hex
             path = self._folder / self.name
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

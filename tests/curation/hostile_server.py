@@ -50,6 +50,8 @@ class HostileServer:
         Most faults of one file that follow each other.
     faults : tuple of str
         Which may happen.
+    pace : float
+        Seconds between pieces of 8 kB.
     name : str
         Part of its ETags, which differ from those of a mirror.
     """
@@ -60,6 +62,7 @@ class HostileServer:
     in_a_row: int = 3
     faults: tuple[str, ...] = FAULTS
     stall: float = 1.0
+    pace: float = 0.0
     name: str = ""
     url: str = ""
     requests: list[tuple[str, str | None, int]] = field(default_factory=list)
@@ -196,6 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
             except OSError:
                 self.close_connection = True
                 return
+            if self.state.pace:
+                time.sleep(self.state.pace)
             self.state.count_sent(path, len(piece))
 
     def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
@@ -239,6 +244,7 @@ def running(state: HostileServer) -> Iterator[HostileServer]:
 def stored_as_served(cache: Path, root: Path) -> list[str]:
     """Return the paths of the files in a cache; each must be the served one byte for byte, and no partial one be left."""
     assert [path for path in (cache / "parts").rglob("*") if path.is_file()] == []
+    assert list((cache / "names").rglob(".*")) == []
     kept = Cache(cache)
     assert kept.faults() == []
     names = cache / "names"
