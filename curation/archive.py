@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,13 +153,15 @@ class Archive:
             receipt = transfer.run(known)
             return self._cache.place(path, receipt) if receipt is known else self._cache.add(path, part, receipt)
 
-    def fetch_all(self, limits: Mapping[str, int]) -> dict[str, Path | InputError]:
+    def fetch_all(self, limits: Mapping[str, int], *, progress: Progress | None = None) -> dict[str, Path | InputError]:
         """Fetch several files at the same time.
 
         Parameters
         ----------
         limits : mapping
             The paths, with the size in bytes from which on a file is refused.
+        progress : callable, optional
+            Called with the bytes of all files that are there and their size, while downloading.
 
         Returns
         -------
@@ -169,10 +173,11 @@ class Archive:
         ArchiveError
             The archive can't be reached.
         """
+        together = _Together(progress)
 
         def fetched(path: str) -> Path | InputError:
             try:
-                return self.fetch(path, max_bytes=limits[path])
+                return self.fetch(path, max_bytes=limits[path], progress=together.of(path))
             except (FileMissingError, FileDamagedError) as fault:
                 return fault
 
@@ -276,6 +281,26 @@ class Archive:
         bases = self._bases[branch]
         directories = [Path(base) / rest for base in bases if not _is_url(base)]
         return directories, [f"{base}/{rest}" for base in bases if _is_url(base)]
+
+
+class _Together:
+    """Adds up the progress of several files; their size is known when that of each that has begun is."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._have: dict[str, int] = {}
+        self._sizes: dict[str, int | None] = {}
+        self._lock = threading.Lock()
+
+    def of(self, path: str) -> Progress | None:
+        """Return the progress of one file."""
+        return None if self._progress is None else functools.partial(self._report, self._progress, path)
+
+    def _report(self, progress: Progress, path: str, have: int, size: int | None) -> None:
+        with self._lock:
+            self._have[path], self._sizes[path] = have, size
+            sizes = [known for known in self._sizes.values() if known is not None]
+            progress(sum(self._have.values()), sum(sizes) if len(sizes) == len(self._sizes) else None)
 
 
 def model_path(pdb_id: str) -> str:

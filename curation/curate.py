@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import gemmi
 
-from curation.archive import half_map_path, header_path, map_path, model_path
+from curation.archive import MAX_FILE_BYTES, half_map_path, header_path, map_path, model_path
 from curation.assembly import Assembled, assemble, assembled_block
 from curation.checks import consensus_resolution, first_refusal, run_checks
 from curation.composition import compose
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 MODEL_FILE = "model.cif.gz"
 STAGE = "curate"
+DOWNLOAD = 0.1
+"""Fraction of curation that the bar moves on during a download."""
 CONNECTION_DEFAULTS = {
     "ptnr1_symmetry": "1_555",
     "ptnr2_symmetry": "1_555",
@@ -236,8 +238,7 @@ class _Curation:
             inside = float(grid.inside(self.structure.positions).mean())
             self.facts = replace(self.facts, fraction_inside=inside)
         if len(header.half_map_files) == 2:
-            names = (half_map_path(emdb_id, name) for name in header.half_map_files)
-            paths = [self.fetch(name, fraction + 0.1, optional=True) for name in names]
+            paths = self.fetch_all([half_map_path(emdb_id, name) for name in header.half_map_files], fraction + 0.1)
             self.half_map_paths = tuple(path for path in paths if path is not None and self.add_grid(path, half=True))
 
     def add_grid(self, path: Path, *, half: bool) -> bool:
@@ -313,26 +314,36 @@ class _Curation:
             operators=self.assembled.exact if self.assembled is not None else None,
         )
 
-    def fetch(self, path: str, fraction: float, max_bytes: int | None = None, *, optional: bool = False) -> Path | None:
-        """Fetch a file; one that is missing or damaged is a problem of the data, unless it is optional and missing."""
+    def fetch(self, path: str, fraction: float, max_bytes: int = MAX_FILE_BYTES) -> Path | None:
+        """Fetch a file; one that is missing or damaged is a problem of the data."""
         name = path.rpartition("/")[2]
-
-        def report(have: int, size: int | None) -> None:
-            whole = f" of {size / 1e6:.1f}" if size else ""
-            self.say(f"fetching {name}: {have / 1e6:.1f}{whole} MB", fraction)
-
-        limit = {} if max_bytes is None else {"max_bytes": max_bytes}
         try:
-            local = self.archive.fetch(path, progress=report, **limit)
-        except FileMissingError as fault:
-            if not optional:
-                self.note_problem(name, fault)
-            return None
-        except FileDamagedError as fault:
+            local = self.archive.fetch(path, max_bytes=max_bytes, progress=self.reporter(name, fraction))
+        except (FileMissingError, FileDamagedError) as fault:
             self.note_problem(name, fault)
             return None
         self.used[path] = name
         return local
+
+    def fetch_all(self, paths: Sequence[str], fraction: float) -> list[Path | None]:
+        """Fetch files at the same time that may be missing; one that is damaged is a problem of the data."""
+        report = self.reporter(", ".join(path.rpartition("/")[2] for path in paths), fraction)
+        found = self.archive.fetch_all(dict.fromkeys(paths, MAX_FILE_BYTES), progress=report)
+        for path, got in found.items():
+            if isinstance(got, FileDamagedError):
+                self.note_problem(path.rpartition("/")[2], got)
+            elif not isinstance(got, InputError):
+                self.used[path] = path.rpartition("/")[2]
+        return [None if isinstance(got := found[path], InputError) else got for path in paths]
+
+    def reporter(self, names: str, fraction: float) -> Callable[[int, int | None], None]:
+        """Return what reports a download, which takes up to a tenth of curation."""
+
+        def report(have: int, size: int | None) -> None:
+            whole = f" of {size / 1e6:.1f}" if size else ""
+            self.say(f"fetching {names}: {have / 1e6:.1f}{whole} MB", fraction + (DOWNLOAD * have / size if size else 0.0))
+
+        return report
 
     def note_problem(self, name: str, fault: InputError) -> None:
         """Keep what is wrong with a file."""

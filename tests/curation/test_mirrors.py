@@ -155,6 +155,21 @@ def test_a_folder_goes_before_the_network(mirrors: Callable[..., HostileServer],
     assert folder_last.fetch(NAME) == first.folder / NAME
 
 
+def test_several_files_report_together(mirrors: Callable[..., HostileServer], tmp_path: Path) -> None:
+    server = mirrors("first", faults=("cut",), chance=1.0)
+    other = NAME.replace("bin", "another.bin")
+    shutil.copyfile(server.folder / NAME, server.folder / other)
+    seen: list[tuple[int, int | None]] = []
+    with opened(tmp_path / "cache", server) as archive:
+        found = archive.fetch_all(
+            dict.fromkeys((NAME, other, header_path("EMD-0042")), 10**9), progress=lambda *now: seen.append(now)
+        )
+    assert [found[NAME].read_bytes(), found[other].read_bytes()] == [CONTENT, CONTENT]  # type: ignore[union-attr]
+    assert isinstance(found[header_path("EMD-0042")], FileMissingError)
+    assert seen[-1] == (2 * len(CONTENT), 2 * len(CONTENT))
+    assert [have for have, _ in seen] == sorted(have for have, _ in seen)
+
+
 def test_a_server_that_wants_a_long_pause_is_left_alone(mirrors: Callable[..., HostileServer], tmp_path: Path) -> None:
     first, second = mirrors("first"), mirrors("second")
     hosts = Hosts(tmp_path / "cache" / "hosts")
