@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from refinement.annealing import annealed
 from refinement.choice import choose
 from refinement.cycle import prepared, run_cycle
 from refinement.finish import finish
@@ -68,6 +69,7 @@ def refine(
     log: RunLog,
     progress: Callable[[str, float], None],
     operators: Operators | None = None,
+    seed: int = 0,
 ) -> Refined:
     """Refine a model against a map.
 
@@ -93,6 +95,8 @@ def refine(
         Called with what is being done and the fraction done.
     operators : Operators, optional
         Exact operators of the assembly, where they are known; otherwise those of the model's copies are fitted to the map.
+    seed : int
+        Of the random numbers of annealing, which only models with much of their backbone out of place need.
 
     Returns
     -------
@@ -127,7 +131,10 @@ def refine(
         log.add("restraints", warning)
     initial = _judged_as_given(make_state(label, bare, problem), structure, problem)
     _log_state(log, initial, cycle=0, cycles=settings.cycles)
-    final, record = _refined(initial, prepared(initial, problem, log), problem, operators, log, progress)
+    start = prepared(initial, problem, log)
+    if operators is None:
+        start = annealed(start, problem, seed, log, progress)
+    final, record = _refined(initial, start, problem, operators, log, progress)
     return Refined(final, {**record, "placement": placed.record, "start": _row(initial)})
 
 

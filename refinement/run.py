@@ -146,7 +146,7 @@ def refine_files(
     protocol : str
         Name of a protocol (`refinement.settings.PROTOCOLS`).
     seed : int
-        Seed of the shake before cross-validation; the refinement itself draws no random numbers.
+        Seed of annealing, and of the shake before cross-validation.
     dock : bool
         Accept a model that lies outside the map: it is searched for in the map like any that doesn't fit.
     cross_validate : bool
@@ -185,7 +185,7 @@ def refine_files(
     # refinement leaves processors idle now and then: the validation of the given model fills the gaps
     with beside(processors(threads), partial(_validated, inputs, inputs.structure, _silent)) as validated:
         refine_started = time.perf_counter()
-        outcome = refine(inputs.structure, inputs.density, **how, log=log, progress=partial(report, "refine"))
+        outcome = refine(inputs.structure, inputs.density, **how, seed=seed, log=log, progress=partial(report, "refine"))
         refine_seconds = time.perf_counter() - refine_started
         initial = validated()
     final, refined, changes = _finished(inputs, outcome, initial, report, processors(threads))

@@ -162,6 +162,18 @@ class Settings(BaseModel):
     placement_gain: float = Field(
         0.02, ge=0, description="CC_mask must rise by more than this, or the model stays where it was; refinement does the rest."
     )
+    anneal_below: float = Field(
+        0.55,
+        ge=0,
+        le=1,
+        description="Share of residues with their backbone in place; with fewer the model is annealed. Minimisation mends what "
+        "has more; good models have 0.9.",
+    )
+    anneal_stages: tuple[tuple[float, int, float, float], ...] = Field(
+        ((2.5, 250, 4.0, 4.0), (1.9, 250, 4.0, 4.0), (1.4, 250, 4.0, 4.0), (1.0, 500, 4.0, 0.5)),
+        description="Annealing: resolution of the map relative to its own, steps of dynamics, temperatures at start and end; at "
+        "12 backbones come apart.",
+    )
     ncs: Ncs = Field(
         "auto",
         description="Copies of one molecule: refined as one where the map has them as one, else alike in torsions.",
@@ -211,6 +223,7 @@ PROTOCOLS: dict[str, Settings] = {
         harmless=False,
         place_below=-1.0,
         dock_below=-1.0,
+        anneal_below=0.0,
     ),
     "quick": Settings(protocol="quick", cycles=4, adp_evaluations=6),
 }

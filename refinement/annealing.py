@@ -1,0 +1,148 @@
+"""Annealing of models whose backbone isn't where the map has it: dynamics at a falling temperature, in maps of rising resolution.
+
+Minimisation finds its way from about 1.5 Å; from further off atoms end in their neighbours' density. Dynamics climb
+out of it, and blurred maps show the way from afar (docs/decisions).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from refinement.maps.fourier import low_pass
+from refinement.maps.interpolation import prepare
+from refinement.minimise import minimise
+from refinement.moves.dynamics import dynamics
+from refinement.moves.naming import with_standard_names
+from refinement.score import harm
+from refinement.states import Model, Strengths, make_state, make_target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from refinement.maps.interpolation import InterpolatedMap
+    from refinement.output import RunLog
+    from refinement.states import Problem, State
+    from refinement.structure import Structure
+
+BACKBONE = ("N", "CA", "C", "P", "C4'")
+"""Atoms that tell whether a residue is in its place."""
+ENOUGH = 10
+"""Residues; with fewer the share of those in place says nothing."""
+CORNERS = np.array(np.meshgrid([-1.0, 1.0], [-1.0, 1.0], [-1.0, 1.0])).reshape(3, 8).T / np.sqrt(3.0)
+"""Directions in which an atom looks around."""
+SOFT = 300.0
+"""1/Å²; curvature that is added to each atom's, so that masses of the softest motions aren't too small: at 300 a step is
+0.03 Å at unit temperature, and bonds turn by no more than their restraints follow."""
+HELD = 1e6
+"""1/Å²; the same of atoms without bonds, waters above all, which nothing would bring back."""
+SETTLE = 20
+"""Optimiser steps at the end of each stage."""
+COMPARE = 30
+"""Optimiser steps before the annealed model is compared with the one that was given."""
+
+
+def in_place(structure: Structure, interpolated: InterpolatedMap, resolution: float) -> float | None:
+    """Return the share of residues whose backbone is in place, None if there are few.
+
+    In place are atoms with more density than there is half the resolution away, on the mean over eight directions.
+    Good models have 0.9 and more, those moved at random by 2 Å (rms) 0.3 to 0.6. This depends neither on B factors nor on
+    the scale of the map, as CC_mask does.
+
+    Parameters
+    ----------
+    structure : Structure
+        The model.
+    interpolated : InterpolatedMap
+        The map.
+    resolution : float
+        Å.
+    """
+    chosen = np.isin(structure.names, BACKBONE)
+    rows, here = structure.residue[chosen], structure.positions[chosen]
+    count = np.bincount(rows, minlength=len(structure.residues))
+    if (count > 0).sum() < ENOUGH:
+        return None
+    around = np.mean([interpolated.values(here + 0.5 * resolution * way) for way in CORNERS], axis=0)
+    higher = np.bincount(rows, weights=interpolated.values(here) > around, minlength=len(structure.residues))
+    return float((higher[count > 0] == count[count > 0]).mean())
+
+
+def annealed(start: State, problem: Problem, seed: int, log: RunLog, progress: Callable[[str, float], None]) -> State:
+    """Return the model annealed if it needs that and fits better then; otherwise as it is.
+
+    Parameters
+    ----------
+    start : State
+        Where the cycles would begin.
+    problem : Problem
+        The map, the restraints and the settings, of the whole model.
+    seed : int
+        Of the random numbers.
+    log : RunLog
+        What was done and why goes there.
+    progress : callable
+        Called with what is being done and the fraction done.
+
+    Returns
+    -------
+    State
+        Where the cycles are to begin.
+    """
+    settings = problem.settings
+    share = in_place(start.structure, problem.interpolated, problem.resolution)
+    if share is None or share >= settings.anneal_below:
+        return start
+    progress("annealing", 0.0)
+    moved = _dynamics(start, problem, np.random.default_rng(seed))
+    plain, other = (
+        _minimised(start.label, model, problem) for model in (start.model, start.model.moved(moved))
+    )
+    worse = [name for name in harm(plain.geometry, other.geometry) if name in ("chirality_outliers", "cis_nonproline")]
+    kept = other.cc_mask > plain.cc_mask and not worse
+    found = in_place(other.structure, problem.interpolated, problem.resolution)
+    shift = float(np.sqrt(((other.structure.positions - start.structure.positions) ** 2).sum(axis=1).mean()))
+    sentence = (
+        f"{100 * share:.0f} % of the residues had their backbone in place: annealed, {100 * (found or 0.0):.0f} % now. "
+        f"CC_mask {start.cc_mask:.3f} -> {other.cc_mask:.3f}, without {plain.cc_mask:.3f}{'' if kept else ': undone'}."
+    )
+    numbers = {"in_place_before": share, "in_place_after": found, "cc_before": start.cc_mask, "cc_after": other.cc_mask}
+    log.add("annealing", sentence, **numbers, cc_without=plain.cc_mask, moved=shift, kept=kept)
+    return other if kept else start
+
+
+def _dynamics(start: State, problem: Problem, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return the positions, shape (n, 3), at the end of all stages."""
+    settings, positions = problem.settings, start.structure.positions
+    bonded = np.zeros(len(positions), dtype=np.bool_)
+    bonded[problem.topology.bonds.atoms] = True
+    soft = np.where(bonded, SOFT, HELD)
+    strengths = Strengths(rotamers=0.0)  # they would keep side chains from turning
+    for blur, steps, hot, cold in settings.anneal_stages:
+        stage = problem
+        if blur > 1.0:
+            stage = replace(problem, interpolated=prepare(low_pass(problem.density, blur * problem.resolution)))
+        target = make_target(start.model.moved(positions), stage, settings.weight_trial, strengths)
+        temperatures = np.linspace(hot, cold, steps)
+        for found in dynamics(
+            target, lambda x, target=target: target.variables(x, soft), positions, temperatures, rng, max_shift=settings.max_shift
+        ):
+            positions = found
+        variables = target.variables(positions)
+        positions = minimise(target, positions, max_iterations=SETTLE, max_shift=settings.max_shift, curvature=variables).x
+        target.close()
+    return positions
+
+
+def _minimised(label: str, model: Model, problem: Problem) -> State:
+    """Return the state of a model after a short minimisation, by which two can be compared."""
+    settings = problem.settings
+    target = make_target(model, problem, settings.weight_trial, Strengths())
+    start = model.structure.positions
+    found = minimise(target, start, max_iterations=COMPARE, max_shift=settings.max_shift, curvature=target.variables(start))
+    target.close()
+    return make_state(label, with_standard_names(model.structure.moved(found.x)), problem, like=model)
