@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from refinement.elimination import Factor
     from refinement.maps.interpolation import InterpolatedMap
     from refinement.output import RunLog
     from refinement.states import Problem, State
     from refinement.structure import Structure
+    from refinement.target import Target
+
+    Floats = NDArray[np.float64]
 
 BACKBONE = ("N", "CA", "C", "P", "C4'")
 """Atoms that tell whether a residue is in its place."""
@@ -99,9 +103,7 @@ def annealed(start: State, problem: Problem, seed: int, log: RunLog, progress: C
         return start
     progress("annealing", 0.0)
     moved = _dynamics(start, problem, np.random.default_rng(seed))
-    plain, other = (
-        _minimised(start.label, model, problem) for model in (start.model, start.model.moved(moved))
-    )
+    plain, other = (_minimised(start.label, model, problem) for model in (start.model, start.model.moved(moved)))
     worse = [name for name in harm(plain.geometry, other.geometry) if name in ("chirality_outliers", "cis_nonproline")]
     kept = other.cc_mask > plain.cc_mask and not worse
     found = in_place(other.structure, problem.interpolated, problem.resolution)
@@ -115,7 +117,7 @@ def annealed(start: State, problem: Problem, seed: int, log: RunLog, progress: C
     return other if kept else start
 
 
-def _dynamics(start: State, problem: Problem, rng: np.random.Generator) -> NDArray[np.float64]:
+def _dynamics(start: State, problem: Problem, rng: np.random.Generator) -> Floats:
     """Return the positions, shape (n, 3), at the end of all stages."""
     settings, positions = problem.settings, start.structure.positions
     bonded = np.zeros(len(positions), dtype=np.bool_)
@@ -127,15 +129,24 @@ def _dynamics(start: State, problem: Problem, rng: np.random.Generator) -> NDArr
         if blur > 1.0:
             stage = replace(problem, interpolated=prepare(low_pass(problem.density, blur * problem.resolution)))
         target = make_target(start.model.moved(positions), stage, settings.weight_trial, strengths)
-        temperatures = np.linspace(hot, cold, steps)
-        for found in dynamics(
-            target, lambda x, target=target: target.variables(x, soft), positions, temperatures, rng, max_shift=settings.max_shift
-        ):
-            positions = found
-        variables = target.variables(positions)
-        positions = minimise(target, positions, max_iterations=SETTLE, max_shift=settings.max_shift, curvature=variables).x
+        positions = _stage(target, positions, np.linspace(hot, cold, steps), soft, rng, settings.max_shift)
         target.close()
     return positions
+
+
+def _stage(
+    target: Target, start: Floats, temperatures: Floats, soft: Floats, rng: np.random.Generator, max_shift: float
+) -> Floats:
+    """Return the positions, shape (n, 3), after dynamics at given temperatures and a few steps downhill."""
+
+    def curvature(x: Floats) -> Factor | Floats:
+        return target.variables(x, soft)
+
+    positions = start
+    for found in dynamics(target, curvature, start, temperatures, rng, max_shift=max_shift):
+        positions = found
+    variables = target.variables(positions)
+    return minimise(target, positions, max_iterations=SETTLE, max_shift=max_shift, curvature=variables).x
 
 
 def _minimised(label: str, model: Model, problem: Problem) -> State:

@@ -114,7 +114,7 @@ def minimise(
         message = "the energy at the start of a minimisation isn't a finite number"
         raise FloatingPointError(message)
     start_energy = energy
-    variables = _Scaled.of(curvature, len(x)) if curvature is None or isinstance(curvature, np.ndarray) else curvature
+    variables = variables_of(curvature, len(x))
     history = _History.empty(memory, len(x))
     trial, trial_gradient, direction, by_z, trial_by_z, of_z = (np.empty_like(x) for _ in range(6))
     variables.gradient(gradient, by_z)
@@ -157,6 +157,19 @@ def minimise(
                 reason = "converged"
                 break
     return Minimum(x.reshape(shape).copy(), energy, start_energy, iteration, evaluations, reason)
+
+
+def variables_of(curvature: NDArray[np.float64] | Variables | None, size: int) -> Variables:
+    """Return variables in which the function curves by about 1.
+
+    Parameters
+    ----------
+    curvature : NDArray[float64], Variables or None
+        Approximate diagonal of the Hessian; None for 1. Variables are returned as they are.
+    size : int
+        Number of variables.
+    """
+    return _Scaled.of(curvature, size) if curvature is None or isinstance(curvature, np.ndarray) else curvature
 
 
 def _evaluate(function: Function, x: NDArray[np.float64], gradient: NDArray[np.float64], shape: tuple[int, ...]) -> float:

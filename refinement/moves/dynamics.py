@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from refinement.minimise import variables_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -30,7 +32,7 @@ RENEWED = 20
 
 def dynamics(
     function: Function,
-    variables: Callable[[NDArray[np.float64]], Variables],
+    curvature: Callable[[NDArray[np.float64]], NDArray[np.float64] | Variables],
     start: NDArray[np.float64],
     temperatures: Sequence[float] | NDArray[np.float64],
     rng: np.random.Generator,
@@ -45,8 +47,9 @@ def dynamics(
     ----------
     function : Function
         Energy and gradient, as for `refinement.minimise.minimise`.
-    variables : callable
-        Variables in which the function curves about equally in all directions near given positions; renewed on the way.
+    curvature : callable
+        Approximate diagonal of the Hessian near given positions, or variables in which the Hessian is about 1; asked for
+        again on the way.
     start : NDArray[float64], shape (n, 3)
         Å; not changed.
     temperatures : sequence of float
@@ -71,7 +74,7 @@ def dynamics(
         if number % RENEWED == 0:
             if number:
                 yield x.copy()
-            z = variables(x)
+            z = variables_of(curvature(x), x.size)
             if not number:
                 momentum[:] = rng.normal(scale=math.sqrt(temperature), size=x.size)
             _forces(function, z, x, gradient, force)
