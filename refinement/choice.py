@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from refinement.b_factors import with_fitted_b
 from refinement.moves.occupancy import fit_occupancies
-from refinement.score import fit_harm, harm
+from refinement.score import bearable, fit_harm, harm
 from refinement.words import last_verdict, verdict
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from refinement.output import RunLog
     from refinement.states import Problem, State
     from refinement.structure import Structure
+
+    Completion = Callable[[State, Structure, float], tuple[Structure, float, dict[str, Any]]]
 
 SAME_FIT = 0.005
 """States whose density at the atoms differs by less than this part fit equally well; late cycles differ by 0.001."""
@@ -28,63 +30,98 @@ def choose(
     problem: Problem,
     log: RunLog,
     progress: Callable[[str, float], None],
+    complete: Completion,
     *,
     part: Problem | None = None,
 ) -> tuple[Structure, dict[str, Any]]:
-    """Fit B factors of the best harmless state and keep it if it fits no worse; otherwise the next, at last the deposited one.
+    """Complete the best harmless state and keep it if it fits no worse; otherwise the next, at last the deposited one.
 
-    `problem` is that of the whole model; `part` that of its unique part, where the states are about it.
+    Parameters
+    ----------
+    initial, states : State, list of State
+        The deposited state, and those after each cycle.
+    problem : Problem
+        That of the whole model.
+    log, progress
+        What was decided, and how far it is, goes there.
+    complete : callable
+        Does what is left to do for a state when its B factors are fitted, a last minimisation: takes the state and the
+        whole model with those B factors, returns the model, its CC_mask, and its part of the record.
+    part : Problem, optional
+        That of the unique part of the model, where the states are about it.
     """
-    cc_initial = initial.cc_mask
     if not problem.settings.harmless:
-        return _last(initial, states[-1], cc_initial, problem, part, log, progress)
-    candidates = _best_first([state for state in states if not harm(initial.geometry, state.geometry)])
-    refused = {state.label: harm(initial.geometry, state.geometry) for state in states if state not in candidates}
+        return _last(initial, states[-1], problem, log, progress, complete, part=part)
+    harms = {state.label: harm(initial.geometry, state.geometry) for state in states}
+    candidates = best_first([state for state in states if not harms[state.label]])
+    if not candidates:
+        residues = len(initial.structure.residues)
+        candidates = best_first(
+            [state for state in states if bearable(harms[state.label], initial.geometry, state.geometry, residues)]
+        )
+    refused = {state.label: harms[state.label] for state in states if state not in candidates}
     worse_fit: list[str] = []
-    for number, state in enumerate([*candidates[:3], initial]):
+    record: dict[str, Any]
+    for number, state in enumerate(candidates[:3]):
         progress("B factors", 0.92 + 0.02 * number)
-        fit = _with_b(state, initial, problem, None if state is initial else part)
-        if state is initial or not fit_harm(cc_initial, fit.cc_after):
-            fits = {"cc_before": cc_initial, "cc_after": fit.cc_after}
-            words = verdict(state.label, cycles=len(states), refused=refused, worse_fit=worse_fit, **fits)
-            log.add("choice", f"{words} {fit.groups} B groups.", state=state.label, **fits, refused=refused, worse_fit=worse_fit)
-            record = {"kept": state.label, "verdict": words, "refused": refused, "worse_fit": worse_fit, "b_groups": fit.groups}
-            return _with_occupancies(fit.structure, problem, log), record
-        log.add("undone", f"{state.label} would lower CC_mask from {cc_initial:.4f} to {fit.cc_after:.4f}: undone.")
+        fit = fitted(state, initial, problem, part)
+        model, fits, record = fit.structure, fit.cc_after, {"b_groups": fit.groups}
+        if number == 0 or not fit_harm(initial.cc_mask, fits):  # the last minimisation is dear, and tried once in any case
+            model, fits, record = _completed(state, fit, problem, log, complete)
+        if not fit_harm(initial.cc_mask, fits):
+            break
+        log.add("undone", f"{state.label} would lower CC_mask from {initial.cc_mask:.4f} to {fits:.4f}: undone.")
         worse_fit.append(state.label)
-    message = "the deposited model is always a candidate"
-    raise AssertionError(message)
+    else:
+        progress("B factors", 0.98)
+        state, fit = initial, fitted(initial, initial, problem, None)
+        model, fits, record = _with_occupancies(fit.structure, problem, log), fit.cc_after, {"b_groups": fit.groups}
+    borne = harms.get(state.label, [])
+    change = {"cc_before": initial.cc_mask, "cc_after": fits}
+    words = verdict(state.label, cycles=len(states), refused=refused, worse_fit=worse_fit, borne=borne, **change)
+    record |= {"kept": state.label, "verdict": words, "refused": refused, "worse_fit": worse_fit, "borne": borne}
+    log.add(
+        "choice", f"{words} {record['b_groups']} B groups.", state=state.label, **change, refused=refused, worse_fit=worse_fit
+    )
+    return model, record
 
 
 def _last(
     initial: State,
     state: State,
-    cc_initial: float,
     problem: Problem,
-    part: Problem | None,
     log: RunLog,
     progress: Callable[[str, float], None],
+    complete: Completion,
+    *,
+    part: Problem | None,
 ) -> tuple[Structure, dict[str, Any]]:
-    """Fit B factors of the last state and keep it, come what may."""
+    """Complete the last state and keep it, come what may; parameters are those of `choose`."""
     progress("B factors", 0.92)
-    fit = _with_b(state, initial, problem, part)
-    harms = harm(initial.geometry, state.geometry)
-    words = last_verdict(state.label, harms=harms, cc_before=cc_initial, cc_after=fit.cc_after)
-    log.add(
-        "choice", f"{words} {fit.groups} B groups.", state=state.label, cc_before=cc_initial, cc_after=fit.cc_after, harms=harms
-    )
-    record = {"kept": state.label, "verdict": words, "refused": {}, "worse_fit": [], "b_groups": fit.groups}
-    return _with_occupancies(fit.structure, problem, log), record
+    model, fits, record = _completed(state, fitted(state, initial, problem, part), problem, log, complete)
+    harms, change = harm(initial.geometry, state.geometry), {"cc_before": initial.cc_mask, "cc_after": fits}
+    words = last_verdict(state.label, harms=harms, **change)
+    record |= {"kept": state.label, "verdict": words, "refused": {}, "worse_fit": [], "borne": []}
+    log.add("choice", f"{words} {record['b_groups']} B groups.", state=state.label, **change, harms=harms)
+    return model, record
 
 
-def _with_b(state: State, initial: State, problem: Problem, part: Problem | None) -> AdpFit:
-    """Fit B factors of a state, beginning with those of the input."""
+def _completed(
+    state: State, fit: AdpFit, problem: Problem, log: RunLog, complete: Completion
+) -> tuple[Structure, float, dict[str, Any]]:
+    """Return a state with its new B factors after the last minimisation, its CC_mask, and what the record says of it."""
+    model, fits, record = complete(state, _with_occupancies(fit.structure, problem, log), fit.cc_after)
+    return model, fits, {"b_groups": fit.groups, **record}
+
+
+def fitted(state: State, initial: State, problem: Problem, part: Problem | None) -> AdpFit:
+    """Fit B factors of a state, beginning with those of the input; parameters are those of `choose`."""
     at = part or problem
     structure = state.structure if part else replace(state.structure, b_iso=initial.structure.b_iso)
     return with_fitted_b(structure, at, problem, evaluations=problem.settings.adp_evaluations)
 
 
-def _best_first(states: list[State]) -> list[State]:
+def best_first(states: list[State]) -> list[State]:
     """Return states by their fit, those that fit about as well as the best one by their geometry.
 
     The last cycles fit best; earlier ones come only if those can't be kept.

@@ -148,7 +148,8 @@ def _harms(initial: State, kept: State, state: State) -> list[str]:
     """Return what became worse than at the start, or than it was; the few clashes that no one counts don't matter."""
     few = (state.geometry.clashscore or 0.0) <= FEW_CLASHES
     since = [name for name in harm(kept.geometry, state.geometry) if not (few and name == "clashscore")]
-    return sorted({*harm(initial.geometry, state.geometry), *since})
+    borne = set(harm(initial.geometry, kept.geometry))  # nothing better could be had
+    return sorted({*harm(initial.geometry, state.geometry)} - borne | {*since})
 
 
 def _whole_map_term(structure: Structure, pull: float, problem: Problem) -> tuple[LeastSquares | Overlap, Balance]:

@@ -19,6 +19,7 @@ from refinement.finish import finish
 from refinement.maps.boxing import box_around
 from refinement.maps.interpolation import prepare
 from refinement.moves.placement import place
+from refinement.repair import with_best_repaired
 from refinement.restraints.reference_model import reference_restraints
 from refinement.restraints.topology import build_topology
 from refinement.score import harm
@@ -149,21 +150,48 @@ def _refined(
     """Run the cycles and choose; where copies were refined as one in vain, a second time without."""
     problem, first, decision = with_copies(whole, start, operators, log)
     strengths = Strengths()
-    states, weight, cycles = _macro_cycles(initial, first, strengths, problem, whole, log, progress, exact=decision.exact)
+    states, weight, cycles, problem = _macro_cycles(
+        initial, first, strengths, problem, whole, log, progress, exact=decision.exact
+    )
+    if problem.settings.harmless:
+        progress("repair", 0.91)
+        states = with_best_repaired(states, first, initial, problem, weight, strengths, log)
     part = problem if problem.unique is not None else None
-    final, record = choose(initial, states, whole, log, progress, part=part)
+    about = whole if part else problem
+    complete = partial(
+        _completed, initial, about, part, weight=weight, strengths=strengths, exact=decision.exact, log=log, progress=progress
+    )
+    final, record = choose(initial, states, whole, log, progress, complete, part=part)
     if part is not None and record["kept"] == initial.label:
         log.add("symmetry", "No state with copies refined as one could be kept: refined again without.", mode="off")
         without = replace(whole, settings=whole.settings.model_copy(update={"ncs": "off"}))
         final, record = _refined(initial, start, without, None, log, progress)
         return final, {**record, "symmetry": {**decision.record, "kept": False}}
-    kept = next((state for state in states if state.label == record["kept"]), None)
-    if kept is not None and whole.settings.target != "centres":
-        progress("whole map", 0.98)
-        if part is not None and not decision.exact:
-            part, _ = with_fitted_operators(part, whole, kept)
-        final, record["finish"] = finish(final, initial, kept, weight, strengths, whole if part else problem, log, part=part)
     return final, {**record, "map_weight": weight, "cycles": cycles, "symmetry": decision.record}
+
+
+def _completed(
+    initial: State,
+    problem: Problem,
+    part: Problem | None,
+    state: State,
+    model: Structure,
+    fits: float,
+    *,
+    weight: float,
+    strengths: Strengths,
+    exact: bool,
+    log: RunLog,
+    progress: Callable[[str, float], None],
+) -> tuple[Structure, float, dict[str, Any]]:
+    """Minimise the chosen state against the whole map; what is returned is explained in `choose`."""
+    if problem.settings.target == "centres":
+        return model, fits, {}
+    progress("whole map", 0.98)
+    if part is not None and not exact:
+        part, _ = with_fitted_operators(part, problem, state)
+    model, record = finish(model, initial, state, weight, strengths, problem, log, part=part)
+    return model, record["cc_after"], {"finish": record}
 
 
 def _held(bare: Structure, reference: Structure | None, settings: Settings, log: RunLog) -> DihedralRestraints | None:
@@ -196,10 +224,11 @@ def _macro_cycles(
     progress: Callable[[str, float], None],
     *,
     exact: bool = False,
-) -> tuple[list[State], float, list[dict[str, Any]]]:
-    """Run the cycles from `state`, judged by `initial`; returns the state after each, the map weight, and a row for each.
+) -> tuple[list[State], float, list[dict[str, Any]], Problem]:
+    """Run the cycles from `state`, judged by `initial`; returns the state after each, the map weight, a row for each.
 
-    `problem` is that of the whole model, or of its unique part; then its operators are fitted each time unless `exact`.
+    `problem` is that of the whole model, or of its unique part; then its operators are fitted each time unless `exact`,
+    and it comes back with the last ones.
     """
     settings, first = problem.settings, state
     states: list[State] = []
@@ -245,7 +274,7 @@ def _macro_cycles(
         if not harms and (moved < SETTLED or _idle(states, settings)):
             log.add("settled", f"Cycle {cycle} moved atoms by {moved:.4f} Å: the model has settled.")
             break
-    return states, weight, rows
+    return states, weight, rows, problem
 
 
 def _followed(weight: float, applied: float, state: State, problem: Problem, log: RunLog) -> float:

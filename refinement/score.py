@@ -4,7 +4,8 @@ The rule for the final model: among the states that do no harm to geometry, the 
 equals in fit the one with the better geometry. A state harms if it is worse than the deposited model in
 clashes, rotamers, Ramachandran or Cβ outliers, cis or twisted peptides, chirality or planarity, if it misses
 the limits on bonds, angles and Rama-Z (whose backbones may be too perfect as well as too odd) where the deposited
-model kept them, or if it fits worse.
+model kept them, or if it fits worse. Where every state harms, one is taken that has an outlier or two more in a
+thousand residues, if its geometry is much better all the same.
 """
 
 from __future__ import annotations
@@ -51,6 +52,11 @@ COUNTED = (
 """Of these a refined model may not have more than the deposited one."""
 FEW_CLASHES, PART_OF_A_CLASH = 2.0, 0.1
 """A clashscore up to the first may rise by the second: pairs near the limit count in part."""
+
+BORNE = ("rotamer_outliers", "rama_outliers", "cbeta_deviations", "twisted_peptides", "chirality_outliers", "planarity_outliers")
+"""Of these a few more are borne where nothing else can be had. Percentages of residues are the first two."""
+MANY, MUCH_BETTER = 0.002, 0.5
+"""So many more for each residue, but one in any case, and by how much the MolProbity score must fall then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +132,27 @@ def harm(initial: Geometry, state: Geometry) -> list[str]:
         if before is not None and after is not None and abs(after) > max(limit, abs(before)):
             worse.append(name)
     return worse
+
+
+def bearable(harms: list[str], initial: Geometry, state: Geometry, residues: int) -> bool:
+    """Return whether the harm that a state does is little beside what it makes better.
+
+    Parameters
+    ----------
+    harms : list of str
+        What is worse, as `harm` returns it.
+    initial, state : Geometry
+        Of the deposited model, and of a state that harms.
+    residues : int
+        How many residues the model has.
+    """
+    allowed = max(1.0, MANY * residues) + 1e-9
+    for name in harms:
+        more = (getattr(state, name) or 0.0) - (getattr(initial, name) or 0.0)
+        count = more * residues / 100.0 if name in {"rotamer_outliers", "rama_outliers"} else more
+        if name not in BORNE or count > allowed:
+            return False
+    return state.molprobity <= initial.molprobity - MUCH_BETTER
 
 
 def fit_harm(initial_cc: float, cc: float) -> bool:

@@ -29,7 +29,14 @@ def harm_in_words(harms: Sequence[str]) -> str:
 
 
 def verdict(
-    kept: str, *, cycles: int, refused: Mapping[str, Sequence[str]], worse_fit: Sequence[str], cc_before: float, cc_after: float
+    kept: str,
+    *,
+    cycles: int,
+    refused: Mapping[str, Sequence[str]],
+    worse_fit: Sequence[str],
+    cc_before: float,
+    cc_after: float,
+    borne: Sequence[str] = (),
 ) -> str:
     """Return what was kept, and why.
 
@@ -45,12 +52,17 @@ def verdict(
         Cycles that were harmless but fitted worse.
     cc_before, cc_after : float
         CC_mask of the input, and of what is kept.
+    borne : sequence of str
+        What is worse in the kept state, where no cycle was harmless.
     """
     change = f"CC_mask {cc_before:.3f} → {cc_after:.3f}"
     if not kept.startswith("cycle"):
         where = "rigid motions brought them" if kept == "placed" else "they were"
         outcome = f"{change} with new B factors" if cc_after > cc_before else "nothing fits better"
         return f"No cycle is kept, atoms stay where {where}; {outcome}. {_why_not(refused, worse_fit)}".rstrip()
+    if borne:
+        drawback = f"it has {harm_in_words(borne)} than the input, a few, as every cycle had, but is much better otherwise"
+        return f"{kept.capitalize()} is kept: {drawback}; {change}. {_why_not(refused, worse_fit)}".rstrip()
     good = cycles - len(refused) - len(worse_fit)
     if good == cycles:
         reason = f"it fits best, and none of the {cycles} cycles did harm" if cycles > 1 else "it did no harm"

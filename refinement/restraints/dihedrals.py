@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from refinement.restraints import kernels
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -40,6 +41,16 @@ class DihedralRestraints:
 
     def __len__(self) -> int:
         return len(self.target)
+
+    def select(self, mask: NDArray[np.bool_]) -> DihedralRestraints:
+        """Return the torsions of `mask`."""
+        return DihedralRestraints(**{item.name: getattr(self, item.name)[mask] for item in fields(self)})
+
+    def joined(self, other: DihedralRestraints) -> DihedralRestraints:
+        """Return these torsions and those of another set."""
+        return DihedralRestraints(
+            **{item.name: np.concatenate([getattr(self, item.name), getattr(other, item.name)]) for item in fields(self)}
+        )
 
     def energy_and_gradient(self, positions: NDArray[np.float64], gradient: NDArray[np.float64]) -> float:
         """Add the gradient (shape (n, 3)) into `gradient` and return the energy."""

@@ -135,8 +135,8 @@ def covalent_geometry(structure: Structure, topology: Topology) -> CovalentGeome
         angles=Deviations.of(angle_deviation[heavy_angles], angles.sigma[heavy_angles]),
         bonds_with_hydrogens=Deviations.of(bond_deviation, bonds.sigma),
         angles_with_hydrogens=Deviations.of(angle_deviation, angles.sigma),
-        chirality_outliers=_chirality_outliers(structure, topology.chiralities),
-        planarity_outliers=_planarity_outliers(structure, topology.planes),
+        chirality_outliers=_count(chirality_outliers(structure, topology.chiralities), len(topology.chiralities)),
+        planarity_outliers=_count(planarity_outliers(structure, topology.planes), _flat_groups(structure, topology.planes)),
         residue_bond_z=_worst(structure, bonds, bond_deviation, heavy_bonds),
         residue_angle_z=_worst(structure, angles, angle_deviation, heavy_angles),
     )
@@ -167,35 +167,47 @@ def _worst(
     return worst
 
 
-def _chirality_outliers(structure: Structure, chiralities: Chiralities) -> int | None:
+def _count(outliers: NDArray[np.bool_], evaluated: int) -> int | None:
+    return int(outliers.sum()) if evaluated else None
+
+
+def chirality_outliers(structure: Structure, chiralities: Chiralities) -> NDArray[np.bool_]:
+    """Return which chiral centres have a volume too far from the right one."""
     if not len(chiralities):
-        return None
+        return np.zeros(0, dtype=np.bool_)
     volume = chiral_volumes(structure.positions, *chiralities.atoms.T)
     volume = np.where(chiralities.both, np.abs(volume), volume)
-    return int((np.abs(volume - chiralities.target) > OUTLIER * CHIRALITY_SIGMA).sum())
+    outlier: NDArray[np.bool_] = np.abs(volume - chiralities.target) > OUTLIER * CHIRALITY_SIGMA
+    return outlier
 
 
-def _planarity_outliers(structure: Structure, planes: Planes) -> int | None:
-    """Count planes of non-hydrogen atoms with an atom too far from the least-squares plane.
+def planarity_outliers(structure: Structure, planes: Planes) -> NDArray[np.bool_]:
+    """Return which planes have an atom, hydrogens aside, too far from the least-squares plane.
 
     Planes of one size are done together.
     """
-    owner = np.repeat(np.arange(len(planes)), np.diff(planes.first))
-    heavy = ~structure.is_hydrogen[planes.atoms]
-    atoms, owner = planes.atoms[heavy], owner[heavy]
-    sizes = np.bincount(owner, minlength=len(planes))
-    if not (sizes > 3).any():
-        return None
+    atoms, owner, sizes = _heavy_planes(structure, planes)
     start = np.concatenate([[0], np.cumsum(sizes)])
     at_proline = (structure.names[atoms] == "CD") & (structure.residues.compound[structure.residue[atoms]] == "PRO")
     sigma = np.full(len(planes), PLANE_SIGMA)
     sigma[owner[at_proline]] = PROLINE_PLANE_SIGMA
-    outliers = 0
+    outlier = np.zeros(len(planes), dtype=np.bool_)
     for size in np.unique(sizes[sizes > 3]).tolist():
         chosen = np.flatnonzero(sizes == size)
         points = structure.positions[atoms[start[chosen][:, None] + np.arange(size)]]
         points = points - points.mean(axis=1, keepdims=True)
         _, axes = np.linalg.eigh(np.einsum("pai,paj->pij", points, points))
         distance = np.abs(np.einsum("pai,pi->pa", points, axes[:, :, 0]))
-        outliers += int((distance.max(axis=1) > OUTLIER * sigma[chosen]).sum())
-    return outliers
+        outlier[chosen] = distance.max(axis=1) > OUTLIER * sigma[chosen]
+    return outlier
+
+
+def _flat_groups(structure: Structure, planes: Planes) -> int:
+    return int((_heavy_planes(structure, planes)[2] > 3).sum())
+
+
+def _heavy_planes(structure: Structure, planes: Planes) -> tuple[NDArray[np.int32], NDArray[np.intp], NDArray[np.intp]]:
+    """Return the atoms of planes other than hydrogens, the plane of each, and how many each plane has."""
+    owner = np.repeat(np.arange(len(planes)), np.diff(planes.first))
+    heavy = ~structure.is_hydrogen[planes.atoms]
+    return planes.atoms[heavy], owner[heavy], np.bincount(owner[heavy], minlength=len(planes))
