@@ -21,6 +21,8 @@ from ceres.cli import DONE, EXCLUDED, FAULT, INTERRUPTED, UNUSABLE, main
 from ceres.terminal import Terminal
 from curation.archive import half_map_path, map_path, model_path
 from curation.example import build_example_archive
+from refinement.errors import InputError
+from refinement.operators import Operators
 from refinement.validation.percentiles import Reference
 from refinement.validation.registry import METRICS
 
@@ -227,6 +229,24 @@ def test_curation_of_a_good_pair(archive: Path, tmp_path: Path, capsys: pytest.C
     assert main(words) == DONE
     assert "may be refined" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "curated").iterdir()] == ["model.cif.gz"]
+
+
+@pytest.mark.shared
+def test_operators_of_the_assembly_reach_the_engine(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, object] = {}
+
+    def stopped(*_arguments: object, **options: object) -> None:
+        seen.update(options)
+        raise InputError("stopped", "That is enough.")
+
+    monkeypatch.setattr("refinement.run.refine_files", stopped)
+    words = ["run", "9asm", "EMD-99001", "--archive", str(shared / "archive"), "-o", str(tmp_path / "o")]
+    assert main(words) == UNUSABLE
+    assert "That is enough." in capsys.readouterr().err
+    assert isinstance(seen["operators"], Operators)
+    assert len(seen["operators"]) == 4
 
 
 @pytest.mark.parametrize("resolution", [[], ["-d", "0"], ["-d", "-3"], ["-d", "nan"], ["-d", "three"]])

@@ -13,7 +13,9 @@ from curation.curate import Curated, curate
 from curation.download import Patience
 from curation.holdings import list_pairs
 from curation.identifiers import parse_pair
+from refinement.operators import multiplication_table
 from refinement.structure import read_structure
+from refinement.symmetry.copies import find_copies
 from tests.curation.hostile_server import FAULTS, HostileServer, running, stored_as_served
 
 if TYPE_CHECKING:
@@ -93,10 +95,35 @@ def test_assembly_is_generated(curated: dict[str, Curated], shared: Path, key: s
         assert np.sqrt(((ours - theirs) ** 2).sum(axis=1).mean()) < 0.03
 
 
+@pytest.mark.parametrize("key", ["9asm_99001", "9asn_99001"])
+def test_operators_of_the_assembly_are_used_as_they_are(curated: dict[str, Curated], key: str) -> None:
+    result = curated[key]
+    assert result.operators is not None
+    assert result.model_path is not None
+    assert multiplication_table(result.operators, np.zeros(3), 50.0, 1e-3) is not None
+    stated = [(operator["matrix"], operator["vector"]) for operator in result.facts["assembly"]["operators"]]
+    assert np.array_equal(result.operators.rotation[1:], [matrix for matrix, _ in stated])
+    assert np.array_equal(result.operators.shift[1:], [vector for _, vector in stated])
+    (copies,) = find_copies(read_structure(result.model_path), result.operators)
+    assert (copies.group, copies.exact) == ("C4", True)
+    assert copies.rmsd.max() < 0.001  # coordinates have three decimals
+
+
 def test_assembly_that_leaves_the_box(curated: dict[str, Curated]) -> None:
     result = curated["9asb_99002"]
     assert "ASSEMBLY_LEAVES_BOX" in [str(finding.code) for finding in result.findings]
     assert (result.facts["atoms"], result.facts["assembly"]["expanded"], result.facts["assembly"]["copies"]) == (793, False, 3)
+    assert result.operators is None
+
+
+def test_sequences_and_sugars(curated: dict[str, Curated]) -> None:
+    spike, whole = (curated[key].facts["composition"] for key in ("6vyb_21457", "9asm_99001"))
+    assert [(row["length"], row["modelled"], row["different"]) for row in spike["sequences"]] == [(1281, 198, 0)]
+    assert spike["sequences"][0]["missing"][0] == [1, 45]
+    sites = ["A/ASN 61", "A/ASN 122", "A/ASN 282"]
+    assert spike["glycans"] == [{"name": "NAG", "linkage": "N-linked", "count": 3, "sites": sites}]
+    assert [(len(row["chains"]), row["modelled"]) for row in whole["sequences"]] == [(4, 495)]
+    assert curated["6gyn_0093"].facts["composition"]["hetero"]["lipid"] == {"3PE": 8, "PC1": 28}
 
 
 def test_frames_of_the_maps(curated: dict[str, Curated], expected: dict[str, Any]) -> None:
