@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from ceres.management.commands import list_pairs
 from ceres.models import METRIC_KEYS, Job, Run, State
+from curation.download import ArchiveError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -170,3 +172,21 @@ def test_list_pairs_says_what_changed(folders: Path, small_archive: Path) -> Non
     content = json.loads(manage(*command, "--json"))
     assert content["changes"] == {"new": [], "revised": {}, "gone": {}}
     assert len(content["pairs"]) == 3
+
+
+def test_list_pairs_compares_with_searches(
+    folders: Path, small_archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unreachable(client: object) -> set[tuple[str, str]]:
+        message = "The search can't be reached."
+        raise ArchiveError("search_unreachable", message)
+
+    monkeypatch.setattr(list_pairs, "search_emdb", lambda client: {("9abc", "EMD-0123"), ("9xyz", "EMD-0999")})
+    monkeypatch.setattr(list_pairs, "search_rcsb", unreachable)
+    content = json.loads(manage("list_pairs", "--archive", str(small_archive), "--json", "--search"))
+    assert len(content["pairs"]) == 3
+    said = capsys.readouterr().err
+    assert "EMDB search: 2 pairs, 1 of which the list hasn't; it hasn't 1 of the list." in said
+    assert "only in the EMDB search: 9xyz_0999" in said
+    assert "not in the EMDB search: 9abd_0123" in said
+    assert "The search can't be reached." in said
