@@ -37,7 +37,7 @@ METHODS = {"singleparticle", "helical", "subtomogramaveraging"}
 MODEL_METHOD = "ELECTRON MICROSCOPY"
 GONE_STATUS = {"OBS", "WDRN"}
 """Status codes of entries that were made obsolete or withdrawn."""
-BOX_CODES = {"map_dimensions", "map_sampling", "map_cell", "map_axes", "map_placement", "map_too_large"}
+BOX_CODES = {"map_ratio", "map_dimensions", "map_sampling", "map_cell", "map_axes", "map_placement", "map_too_large"}
 """Errors of a map file that concern its box, not the reading of it."""
 
 

@@ -11,7 +11,7 @@ import gemmi
 
 from curation.facts import Grid, ModelFacts, Sourced
 from curation.identifiers import normalise_emdb_id
-from refinement.errors import InputError, ModelError
+from refinement.errors import InputError, MapError, ModelError
 from refinement.maps.density import read_map_header
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ MAX_RATIO = 100
 """mmCIF and JSON unpack to some ten times their packed size; more than this is an attack or damage."""
 SMALL_BYTES = 16 << 20
 """Content that is read whatever its ratio."""
+MAX_MAP_RATIO = 300
+"""The same for maps, which unpack to a hundred times their packed size if nearly all of the box is masked."""
+SMALL_MAP_BYTES = 256 << 20
+"""Voxels that are read whatever their ratio."""
 ASSOCIATED = "associated em volume"
 RESOLUTION_TAGS = ("_em_3d_reconstruction.resolution", "_refine.ls_d_res_high", "_reflns.d_resolution_high")
 
@@ -119,9 +123,15 @@ def map_grid(path: Path) -> Grid:
     Raises
     ------
     MapError
-        If the file isn't a map or its header makes no sense.
+        If the file isn't a map, its header makes no sense (codes of `refinement.maps.header.parse_header`), or it promises
+        far more voxels than a packed file of its size holds (``map_ratio``).
     """
     header = read_map_header(path)
+    promised = header.voxels * header.dtype.itemsize
+    if promised > max(SMALL_MAP_BYTES, MAX_MAP_RATIO * path.stat().st_size):
+        size = " × ".join(map(str, header.dims))
+        message = f"{path.name} claims {size} voxels, more than {MAX_MAP_RATIO} times what it takes on disk."
+        raise MapError("map_ratio", message, "The file is damaged or an attack; fetch it again.")
     voxel, corner, cell = header.voxel.tolist(), header.corner.tolist(), header.cell.parameters
     return Grid(
         file=path.name,

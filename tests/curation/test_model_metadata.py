@@ -227,3 +227,14 @@ def test_bombs_are_not_unpacked(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as fault:
         read_block(path)
     assert fault.value.code == "model_too_large"
+
+
+def test_map_that_cannot_hold_what_it_claims(tmp_path: Path, make_density: Callable[..., Density]) -> None:
+    path = tmp_path / "x.map.gz"
+    write_map(path, make_density(1))
+    header = bytearray(gzip.decompress(path.read_bytes())[:1024])
+    header[:12] = header[28:40] = np.array([1000, 1000, 1000], dtype="<i4").tobytes()
+    path.write_bytes(gzip.compress(bytes(header) + bytes(50 << 20)))
+    with pytest.raises(MapError) as fault:
+        map_grid(path)
+    assert fault.value.code == "map_ratio"
