@@ -28,6 +28,8 @@ STEROID_ATOMS, STEROID_BONDS = 17, 20
 """Of four rings of carbon fused one to the next."""
 INORGANIC = (3, 5)
 """Smallest and largest number of atoms of a molecule without carbon that is taken for an ion, such as phosphate."""
+LARGEST = 1000
+"""Larger compounds aren't looked at; cardiolipin has a hundred non-hydrogen atoms."""
 CARBON, HYDROGEN = 6, 1
 NONMETALS = (5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53)
 
@@ -72,7 +74,7 @@ def is_sugar(name: str) -> bool:
 
 def _is_lipid(elements: NDArray[np.uint8], positions: NDArray[np.float64]) -> bool:
     """Return whether a compound has a long tail or is a steroid; chlorophyll, with its metal, isn't called a lipid."""
-    if not np.isin(elements, NONMETALS).all():
+    if len(elements) > LARGEST or not np.isin(elements, NONMETALS).all():
         return False
     bonds = cKDTree(positions).query_pairs(BONDED, output_type="ndarray").reshape(-1, 2)
     rings = _in_rings(len(elements), bonds)

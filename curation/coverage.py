@@ -18,6 +18,10 @@ KINDS = {
     gemmi.PolymerType.DnaRnaHybrid: "DNA and RNA",
     gemmi.PolymerType.Pna: "PNA",
 }
+LONGEST = 100_000
+"""Longer one-letter codes are not aligned; the longest known protein has 35,000 residues."""
+MOST_CELLS = 200_000_000
+"""Places times residues of a polymer; an alignment takes as many steps and bytes."""
 LETTERS = {"DNA": gemmi.ResidueKind.DNA, "RNA": gemmi.ResidueKind.RNA}
 """Kinds of residues that one-letter codes of nucleic acids stand for; those of all others are amino acids."""
 
@@ -77,7 +81,8 @@ def sequence_coverage(structure: gemmi.Structure, block: gemmi.cif.Block | None 
         if entity is None or not entity.full_sequence:
             continue
         wanted = entity.full_sequence
-        placed = [(r.label_seq, r.name) for r in polymer.first_conformer() if r.label_seq and r.label_seq <= len(wanted)]
+        places = ((residue.label_seq, residue.name) for residue in polymer.first_conformer())
+        placed = [(place, name) for place, name in places if place is not None and 1 <= place <= len(wanted)]
         different = sum(name not in wanted[place - 1].split(",") for place, name in placed)
         missing = _stretches(set(range(1, len(wanted) + 1)) - {place for place, _ in placed})
         sequences[entity.name] = entity
@@ -106,11 +111,24 @@ def _with_places(structure: gemmi.Structure, block: gemmi.cif.Block | None) -> g
     structure = structure.clone()
     for entity in structure.entities:
         if not entity.full_sequence and entity.name in stated:
-            kind = LETTERS.get(KINDS.get(entity.polymer_type, ""), gemmi.ResidueKind.AA)
-            entity.full_sequence = gemmi.expand_one_letter_sequence(stated[entity.name], kind)
+            entity.full_sequence = _expanded(stated[entity.name], KINDS.get(entity.polymer_type, ""))
             _forget_places(structure, entity)
+    longest = max((len(chain.get_polymer()) for chain in structure[0]), default=0)
+    for entity in structure.entities:
+        if len(entity.full_sequence) * longest > MOST_CELLS:
+            entity.full_sequence = []
     structure.assign_label_seq_id()
     return structure
+
+
+def _expanded(letters: str, kind: str) -> list[str]:
+    """Return the compounds that one-letter codes stand for, none if they can't be read."""
+    if len(letters) > LONGEST:
+        return []
+    try:
+        return list(gemmi.expand_one_letter_sequence(letters, LETTERS.get(kind, gemmi.ResidueKind.AA)))
+    except (RuntimeError, ValueError):
+        return []
 
 
 def _forget_places(structure: gemmi.Structure, entity: gemmi.Entity) -> None:

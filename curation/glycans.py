@@ -96,7 +96,7 @@ def find_glycans(structure: Structure, sugars: NDArray[np.bool_]) -> tuple[Glyca
     roots = [row for row in np.flatnonzero(sugars).tolist() if row not in links or not sugars[links[row].residue]]
     for row in roots:
         bond, residues = links.get(row), structure.residues
-        name = _spelled(row, children, links, structure.residues.compound)[0]
+        name = _spelled(row, children, links, structure.residues.compound)
         if bond is None:
             found[name, "free"].append(residues.label(row))
         else:
@@ -170,14 +170,21 @@ def _stated_links(structure: Structure, sugars: NDArray[np.bool_]) -> list[tuple
     return found
 
 
-def _spelled(row: int, children: dict[int, list[int]], links: dict[int, _Link], compounds: NDArray[np.str_]) -> tuple[str, int]:
-    """Return the name of a sugar with all that hangs on it, and its depth; the longest branch stands without brackets."""
-    branches = []
-    for child in children.get(row, ()):
-        text, reach = _spelled(child, children, links, compounds)
-        link = links[child]
-        place = "".join(filter(str.isdigit, link.atom)) or link.atom
-        branches.append((-reach, place, f"{text}({link.carbon[1:]}-{place})"))
-    branches.sort()
-    texts = [text if number == 0 else f"[{text}]" for number, (_, _, text) in enumerate(branches)]
-    return f"{''.join(texts)}{compounds[row]}", 1 + max((-reach for reach, _, _ in branches), default=0)
+def _spelled(row: int, children: dict[int, list[int]], links: dict[int, _Link], compounds: NDArray[np.str_]) -> str:
+    """Return the name of a sugar with all that hangs on it; the longest branch stands without brackets."""
+    below = [row]
+    for sugar in below:
+        below += children.get(sugar, ())
+    names: dict[int, str] = {}
+    depth: dict[int, int] = {}
+    for sugar in reversed(below):  # what hangs on a sugar comes before it
+        branches = []
+        for child in children.get(sugar, ()):
+            carbon, _, atom = links[child]
+            place = "".join(filter(str.isdigit, atom)) or atom
+            branches.append((-depth[child], place, f"{names.pop(child)}({carbon[1:]}-{place})"))
+        branches.sort()
+        texts = [text if number == 0 else f"[{text}]" for number, (_, _, text) in enumerate(branches)]
+        names[sugar] = f"{''.join(texts)}{compounds[sugar]}"
+        depth[sugar] = 1 - min((reach for reach, _, _ in branches), default=0)
+    return names[row]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import gemmi
+import pytest
 
 from curation.coverage import Coverage, sequence_coverage
 
@@ -72,6 +73,33 @@ def test_one_letter_codes_of_the_file_will_do(make_helix: Helix) -> None:
     assert (found.length, found.modelled, found.missing, found.different) == (17, 12, ((1, 2), (15, 17)), 0)
     assert sequence_coverage(read) == ()
     assert [residue.label_seq for residue in read[0][0]] == before
+
+
+@pytest.mark.parametrize("letters", ["AC1", "(MSE", "A*", "A" * 200_000])
+def test_codes_that_make_no_sense_are_left_aside(make_helix: Helix, letters: str) -> None:
+    structure = mixed_helix(make_helix)
+    block = structure.make_mmcif_document().sole_block()
+    block.find_mmcif_category("_entity_poly_seq.").erase()
+    rows = {"entity_id": [structure.entities[0].name], "pdbx_seq_one_letter_code": [letters]}
+    block.set_mmcif_category("_entity_poly.", rows)
+    read = gemmi.make_structure_from_block(block)
+    read.setup_entities()
+    assert sequence_coverage(read, block) == ()
+
+
+def test_sequences_too_long_to_be_aligned_are_left_aside(make_helix: Helix, monkeypatch: pytest.MonkeyPatch) -> None:
+    structure = mixed_helix(make_helix)
+    structure[0][1][3].label_seq = None
+    assert sequence_coverage(structure) != ()
+    monkeypatch.setattr("curation.coverage.MOST_CELLS", 100)
+    assert sequence_coverage(structure) == ()
+
+
+def test_places_beyond_the_sequence_are_not_counted(make_helix: Helix) -> None:
+    structure = mixed_helix(make_helix)
+    for residue, place in zip(structure[0][0], (0, -3, 99), strict=False):
+        residue.label_seq = place
+    assert [(row.chains, row.modelled) for row in sequence_coverage(structure)] == [(("A",), 9), (("B",), 12)]
 
 
 def test_files_without_sequences_have_no_coverage(make_helix: Helix) -> None:

@@ -37,7 +37,7 @@ class Tree:
         self.structure[0][chain].add_residue(residue)
         far = 50.0 if kind == gemmi.EntityType.Polymer else 150.0
         for k, atom in enumerate(("N", "CA", "C") if kind == gemmi.EntityType.Polymer else ("C5",)):
-            self.add_atom((chain, number), atom, (100.0 * number + 4.0 * k, far, 70.0))
+            self.add_atom((chain, number), atom, (30.0 * number + 4.0 * k, far, 70.0))
 
     def add_atom(self, place: Place, name: str, position: tuple[float, ...]) -> None:
         atom = gemmi.Atom()
@@ -118,6 +118,15 @@ def test_bonds_in_a_circle_end() -> None:
     tree.residue(first)["C1"][0].pos = tree.residue(third)["C5"][0].pos + gemmi.Position(0.0, 4.0, 0.0)
     tree.add_atom(third, "O4", tuple(tree.residue(first)["C1"][0].pos + gemmi.Position(0.0, BOND, 0.0)))
     assert find_glycans(*tree.read()) == (Glycan("BMA(1-4)MAN(1-4)GLC", "free", 1, ("B/GLC 1",)),)
+
+
+def test_chains_of_sugars_may_be_long() -> None:
+    tree = Tree()
+    place = tree.sugar("GLC", PROTEIN, "ND2")
+    for _ in range(1500):
+        place = tree.sugar("GLC", place, "O4")
+    (glycan,) = find_glycans(*tree.read())
+    assert glycan.name == 1500 * "GLC(1-4)" + "GLC"
 
 
 def test_of_two_sugars_that_point_at_each_other_the_first_carries_the_second() -> None:
