@@ -184,28 +184,6 @@ class Archive:
         with ThreadPoolExecutor(1 if self.is_local else 2 * self.connections) as pool:
             return dict(zip(limits, pool.map(fetched, limits), strict=True))
 
-    def exists(self, path: str) -> bool:
-        """Return whether the archive has a file, without fetching it.
-
-        Raises
-        ------
-        ArchiveError
-            The archive can't be reached.
-        """
-        directories, urls = self._places(path)
-        if any(place.is_file() for place in directories):
-            return True
-        fault: ArchiveError | None = None
-        for url in urls:
-            try:
-                if self._is_there(url):
-                    return True
-            except ArchiveError as raised:
-                fault = fault or raised
-        if fault is not None:
-            raise fault
-        return False
-
     def revision(self, path: str) -> str:
         """Return the SHA-256 checksum of a fetched file of the archive."""
         receipt = self.receipt(path)
@@ -245,17 +223,6 @@ class Archive:
         except OSError:
             shutil.copyfile(source, draft)
         return draft.replace(folder / source.name)
-
-    def _is_there(self, url: str) -> bool:
-        try:
-            response = self._client.head(url, timeout=self.patience.timeout)
-        except httpx.HTTPError as fault:
-            message = f"{url} could not be asked for: {fault or type(fault).__name__}."
-            raise ArchiveError("archive_unreachable", message, "Check the connection.") from fault
-        if response.is_success or response.status_code in {404, 410}:
-            return response.is_success
-        message = f"{url} answers {response.status_code}."
-        raise ArchiveError("archive_refuses", message, "Check the address of the archive.")
 
     def _mirrors(self, branch: str, base: str | Path | None) -> tuple[str, ...]:
         """Return where a branch is, in the order in which it is looked for."""

@@ -166,24 +166,31 @@ class Cache:
         self._size, self._added = total - freed, 0
         return freed
 
-    def faults(self) -> list[str]:
-        """Read everything and say what is wrong: contents that don't have their checksum, receipts that don't fit."""
-        found = [
-            f"{file} doesn't have the checksum {file.parent.name}"
-            for file in sorted(self.folder.glob("objects/*/*/*"))
-            if sha256(file) != file.parent.name
-        ]
+    def contents(self) -> tuple[int, int]:
+        """Return how many files of different content there are, and their bytes."""
+        stored = self._stored()
+        return len(stored), sum(file.size for file in stored)
+
+    def faults(self, *, mend: bool = False) -> list[str]:
+        """Read everything and say what is wrong: contents that don't have their checksum, receipts that can't be read.
+
+        Parameters
+        ----------
+        mend : bool
+            Remove what is wrong, so that it is fetched again.
+        """
+        found = []
+        for file in sorted(self.folder.glob("objects/*/*/*")):
+            if sha256(file) != file.parent.name:
+                found.append((file, "doesn't have the checksum by which it is kept"))
         names = self.folder / "names"
         for record in sorted(names.rglob("*.json")):
-            path = str(record.relative_to(names)).removesuffix(".json")
-            receipts = self.receipts(path)
-            if not receipts:
-                found.append(f"{record} can't be read")
-                continue
-            place = self._folder_of(receipts[0].sha256) / record.name.removesuffix(".json")
-            if place.is_file() and place.stat().st_size != receipts[0].size:
-                found.append(f"{place} doesn't have the {receipts[0].size} bytes of its receipt")
-        return found
+            if not self.receipts(str(record.relative_to(names)).removesuffix(".json")):
+                found.append((record, "can't be read"))
+        if mend:
+            for path, _ in found:
+                path.unlink()
+        return [f"{path} {reason}" for path, reason in found]
 
     def _hold(self, checksum: str) -> None:
         """Keep a file from being evicted as long as this process lives, or until it closes the cache."""
@@ -214,8 +221,9 @@ class Cache:
         for folder in self.folder.glob("objects/*/*"):
             with contextlib.suppress(OSError):
                 states = [file.stat() for file in folder.iterdir()]
-                used = max((state.st_atime for state in states), default=0.0)
-                found.append(_Stored(used, max((s.st_size for s in states), default=0), folder.name, folder))
+                if states:
+                    used = max(state.st_atime for state in states)
+                    found.append(_Stored(used, states[0].st_size, folder.name, folder))
         return found
 
     def _forget_parts(self) -> None:

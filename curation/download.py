@@ -184,9 +184,12 @@ class Transfer:
                 return receipt
             self._start_over()
             self._ended_at = None
-            if receipt.sha256 in odd or len(odd) == OPINIONS:
+            if receipt.sha256 in odd:
                 message = f"{self._name} is damaged in the archive: {oddity}."
                 raise FileDamagedError("file_damaged", message, "The archive's own copy can't be unpacked.")
+            if len(odd) == OPINIONS:
+                message = f"{self._name} came damaged in {OPINIONS + 1} different ways, the last time: {oddity}."
+                raise ArchiveError("archive_unreachable", message, "Check the connection and its proxies.")
             odd.add(receipt.sha256)
             waiting.append(url)
         raise self._failure(failed)
@@ -309,9 +312,11 @@ class Transfer:
                 self._hosts.pause(url, min(pause, self._patience.longest_pause))
             message = f"the server answers {status}" + (f" and asks for {pause:.0f} s" if pause else "")
             raise TryAgainError(message, pause)
+        if status not in {200, PARTIAL_CONTENT}:
+            raise MirrorError("archive_refuses", f"{url} answers {status}.")
         packed = response.headers.get("Content-Encoding", "identity")
-        if status not in {200, PARTIAL_CONTENT} or (packed != "identity" and not self._verifier.has_checksum):
-            raise MirrorError("archive_refuses", f"{url} answers {status} with the encoding {packed}.")
+        if packed != "identity" and not self._verifier.has_checksum:
+            raise MirrorError("archive_refuses", f"{url} comes in the encoding {packed}, which was not asked for.")
 
     def _judge_end(self, response: httpx.Response) -> None:
         """Decide what it means that the server has no bytes after ours: all is here, or nothing fits."""

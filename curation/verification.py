@@ -176,13 +176,6 @@ class _Unpacking:
                 return b""
 
 
-def gzip_damage(path: Path, limit: int = MAX_UNPACKED) -> str | None:
-    """Unpack a gzipped file to nowhere and say what is wrong with it, None if nothing is."""
-    verifier = Verifier(f"{path.name}.gz", limit)
-    feed_file(verifier, path)
-    return None if verifier.complete else verifier.damage or "it ends in the middle"
-
-
 def feed_file(verifier: Verifier, path: Path) -> None:
     """Give the bytes of a file to a verifier."""
     with path.open("rb") as stream:

@@ -132,15 +132,27 @@ def test_forgotten_partial_files_go(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["y" * 1000, "x" * 999])
-def test_a_damaged_cache_is_seen(put: Callable[..., Path], tmp_path: Path, content: str) -> None:
-    place = put("a", "x")
+def test_a_damaged_file_is_seen_and_removed(put: Callable[..., Path], tmp_path: Path, content: str) -> None:
+    place, other = put("a", "x"), put("b", "z")
     place.write_text(content)
-    assert "checksum" in Cache(tmp_path / "cache").faults()[0]
+    cache = Cache(tmp_path / "cache")
+    assert "checksum" in cache.faults()[0]
+    assert place.exists()
+    assert len(cache.faults(mend=True)) == 1
+    assert cache.faults() == []
+    assert [cache.find("a") is None, cache.find("b") is None] == [True, False]
+    assert other.exists()
 
 
-def test_a_damaged_receipt_is_seen(put: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_damaged_receipt_is_seen_and_removed(put: Callable[..., Path], tmp_path: Path) -> None:
     put("a", "x")
     (tmp_path / "cache/names/a.json").write_text("[{")
     cache = Cache(tmp_path / "cache")
     assert cache.find("a") is None
-    assert "can't be read" in cache.faults()[0]
+    assert "can't be read" in cache.faults(mend=True)[0]
+    assert cache.faults() == []
+
+
+def test_contents(put: Callable[..., Path], tmp_path: Path) -> None:
+    put("a", "x"), put("b", "x"), put("c", "y", 500)
+    assert Cache(tmp_path / "cache").contents() == (2, 1500)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import random
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
 import gemmi
@@ -15,9 +17,9 @@ import pytest
 from curation.archive import Archive, half_map_path, header_path, map_path, model_path
 from curation.cache import Cache
 from curation.download import ArchiveError, FileDamagedError, FileMissingError, Patience
-from curation.verification import gzip_damage
-from refinement.errors import InputError
+from refinement.errors import CeresError, InputError
 from refinement.maps.header import format_header
+from tests.curation.hostile_server import HostileServer, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,16 +160,12 @@ def test_missing_and_oversized_files(archive: Archive, server: Any) -> None:
     assert server.url not in str(fault.value)
     with pytest.raises(FileDamagedError, match="at most 1000"):
         archive.fetch(NAME, max_bytes=1000)
-    assert archive.exists(NAME)
-    assert not archive.exists(header_path("EMD-0042"))
 
 
 def test_dead_server(tmp_path: Path) -> None:
     archive = Archive("http://127.0.0.1:9", tmp_path, patience=QUICK)
     with pytest.raises(ArchiveError, match="could not be fetched"):
         archive.fetch(NAME)
-    with pytest.raises(ArchiveError, match="could not be asked"):
-        archive.exists(NAME)
 
 
 def test_damaged_receipt_counts_as_none(archive: Archive, server: Any) -> None:
@@ -202,15 +200,12 @@ def test_path_outside_the_archive_is_refused(archive: Archive, folder: Path, pat
     for place in (archive, Archive(emdb_base=folder / "emdb", pdb_base=folder / "pdb")):
         with pytest.raises(InputError, match="is not a path"):
             place.fetch(path)
-        with pytest.raises(InputError, match="is not a path"):
-            place.exists(path)
 
 
 def test_folder_is_used_as_it_is(folder: Path) -> None:
     archive = Archive(folder)
     assert archive.is_local
     assert archive.fetch(NAME) == folder / NAME
-    assert archive.exists(NAME)
     with pytest.raises(FileMissingError):
         archive.fetch(header_path("EMD-0042"))
     with pytest.raises(FileDamagedError, match="at most 10"):
@@ -239,12 +234,32 @@ def test_paths_of_entries() -> None:
     assert half_map_path("EMD-0093", "x.map.gz") == "emdb/structures/EMD-0093/other/x.map.gz"
 
 
-def test_gzip_damage(tmp_path: Path) -> None:
-    path = tmp_path / "x.gz"
-    whole = gzip.compress(CONTENT)
-    path.write_bytes(whole)
-    assert gzip_damage(path) is None
-    assert gzip_damage(path, limit=1000) == "it unpacks to more than 0 GiB"
-    for damaged in (whole[:-4], whole[:50], b"plain", whole[:1000] + b"\x00\x00" + whole[1002:]):
-        path.write_bytes(damaged)
-        assert gzip_damage(path)
+def test_a_full_disk_is_said(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(CeresError, match=r"no room for emd_0042\.map\.gz") as fault:
+        archive.fetch(NAME)
+    assert fault.value.code == "disk_full"
+    monkeypatch.undo()
+    archive.fetch(NAME)
+    assert leftovers(archive) == []
+
+
+def test_an_encoding_that_was_not_asked_for_is_refused(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    header = header_path("EMD-0042")
+    (folder / header).parent.mkdir(parents=True)
+    (folder / header).write_bytes(b"<emd></emd>")
+    send = BaseHTTPRequestHandler.end_headers
+
+    def end_headers(self: BaseHTTPRequestHandler) -> None:
+        self.send_header("Content-Encoding", "gzip")
+        send(self)
+
+    monkeypatch.setattr(BaseHTTPRequestHandler, "end_headers", end_headers)
+    state = HostileServer(folder, chance=0.0)
+    with running(state), Archive(state.url, tmp_path / "cache", patience=QUICK) as archive:
+        assert archive.fetch(NAME).read_bytes() == (folder / NAME).read_bytes()
+        with pytest.raises(ArchiveError, match="not asked for"):
+            archive.fetch(header)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.management import call_command
 
 from ceres.models import Job
 from ceres.pipeline import stages
@@ -24,9 +27,21 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+def manage(*arguments: str) -> str:
+    """Run a command; return what it printed."""
+    out = io.StringIO()
+    call_command(*arguments, stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_example_archive(tmp_path_factory.mktemp("example") / "archive")
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[HostileServer]:
-    with running(HostileServer(build_example_archive(tmp_path / "archive"), chance=0.0)) as state:
+def server(example: Path) -> Iterator[HostileServer]:
+    with running(HostileServer(example, chance=0.0)) as state:
         yield state
 
 
@@ -53,3 +68,16 @@ def test_settings_reach_the_archive(settings: Any, folders: Path, server: Hostil
         assert (archive.budget, archive.connections) == (3 * 10**9, 2)
         path = map_path("EMD-90001")
         assert archive.fetch(path) == server.folder / path
+
+
+def test_the_cache_command(folders: Path, settings: Any, server: HostileServer) -> None:
+    settings.CERES_CACHE_GB = 1
+    with open_archive(server.url) as archive:
+        place = archive.fetch(map_path("EMD-90001"))
+    place.write_bytes(b"damaged")
+    shown = json.loads(manage("cache", "--check", "--json"))
+    assert (shown["files"], shown["bytes"], shown["budget"], shown["freed"]) == (0, 0, 10**9, 0)
+    assert "checksum" in shown["faults"][0]
+    with open_archive(server.url) as archive:
+        size = archive.fetch(map_path("EMD-90001")).stat().st_size
+    assert manage("cache") == f"1 files, {size / 1e9:.2f} of 1 GB; 0.00 GB evicted\n"
