@@ -11,6 +11,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from refinement.compounds.component import component
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -57,7 +59,7 @@ def classify(name: str, elements: NDArray[np.uint8], positions: NDArray[np.float
     carbons = int((elements == CARBON).sum())
     if not carbons and (len(elements) == 1 or INORGANIC[0] <= len(elements) <= INORGANIC[1]):
         return "ion"
-    if not branched and carbons >= TAIL and _is_lipid(elements, positions):
+    if not branched and carbons and (_is_lipid(elements, _bonds(positions)) or _is_described_as_lipid(name)):
         return "lipid"
     return "sugar" if branched or is_sugar(name) else "other"
 
@@ -72,11 +74,37 @@ def is_sugar(name: str) -> bool:
     return name in carbohydrate_names()
 
 
-def _is_lipid(elements: NDArray[np.uint8], positions: NDArray[np.float64]) -> bool:
-    """Return whether a compound has a long tail or is a steroid; chlorophyll, with its metal, isn't called a lipid."""
-    if len(elements) > LARGEST or not np.isin(elements, NONMETALS).all():
+@cache
+def _is_described_as_lipid(name: str) -> bool:
+    """Return whether the Chemical Component Dictionary has a lipid of this name: many are built without their tails.
+
+    Compounds of gemmi's table of common ones aren't looked up: few of them are lipids, and unpacking the dictionary takes time.
+    """
+    if gemmi.find_tabulated_residue(name).found():
         return False
-    bonds = cKDTree(positions).query_pairs(BONDED, output_type="ndarray").reshape(-1, 2)
+    try:
+        found = component(name)
+    except OSError:  # there is no room for the unpacked dictionary
+        return False
+    if found is None:
+        return False
+    elements = np.array([gemmi.Element(symbol).atomic_number for symbol in found.elements], dtype=np.uint8)
+    heavy = elements != HYDROGEN
+    place = np.cumsum(heavy) - 1
+    return _is_lipid(elements[heavy], place[found.bonds[heavy[found.bonds].all(axis=1)]])
+
+
+def _bonds(positions: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return pairs of atoms so close that they must be bonded, shape (m, 2); none of a compound that is too large."""
+    if len(positions) > LARGEST:
+        return np.empty((0, 2), dtype=np.int64)
+    return cKDTree(positions).query_pairs(BONDED, output_type="ndarray").reshape(-1, 2)
+
+
+def _is_lipid(elements: NDArray[np.uint8], bonds: NDArray[np.int64]) -> bool:
+    """Return whether a compound has a long tail or is a steroid; chlorophyll, with its metal, isn't called a lipid."""
+    if not np.isin(elements, NONMETALS).all():
+        return False
     rings = _in_rings(len(elements), bonds)
     carbon = elements == CARBON
     open_chain = carbon & ~rings

@@ -36,10 +36,29 @@ def test_kinds_of_compounds(name: str, expected: str) -> None:
     assert classify(name, elements[heavy], positions[heavy]) == expected
 
 
-def test_a_tail_must_be_seen() -> None:
-    """A lipid that is built up to its glycerol only isn't told from other compounds, unless by its name."""
-    elements, positions = atoms_of("PLM")
-    assert classify("PLM", elements[:6], positions[:6]) == "other"
+def test_lipids_without_their_tails_are_known_by_name() -> None:
+    elements, positions = atoms_of("POV")
+    assert classify("POV", elements[:6], positions[:6]) == "lipid"
+    assert classify("DRG", elements[:6], positions[:6]) == "other"
+
+
+def test_lipids_of_unknown_names_are_known_by_their_tails() -> None:
+    elements, positions = atoms_of("POV")
+    assert classify("DRG", elements, positions) == "lipid"
+
+
+def test_without_room_for_the_dictionary_names_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_name: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("curation.compound_classes.component", full)
+    elements, positions = atoms_of("PEE")
+    assert classify("PEF", elements[:6], positions[:6]) == "other"
+
+
+def test_huge_compounds_are_not_looked_at() -> None:
+    positions = np.zeros((5000, 3))
+    assert classify("DRG", np.full(5000, 6, dtype=np.uint8), positions) == "other"
 
 
 def test_the_file_may_call_something_an_oligosaccharide() -> None:
