@@ -40,7 +40,7 @@ STEP = 0.1
 ROUNDS = 4
 """Of least squares alone; each begins with new scales and B factors."""
 RETRIES, WEAKER = 2, 0.7
-"""How often what did harm is tried again, with what failed held more strongly and the map pulling this much less."""
+"""How often what did harm is tried again with what failed held more strongly; the second time the map pulls this much less."""
 STILL = 0.01
 """Å; a round that moves atoms by less (rms) is the last one."""
 LEAST_CURVATURE = 1e-3
@@ -120,7 +120,7 @@ def finish(
             if record["kept"] or refused > RETRIES:
                 break
             strengths.raise_for(harms)
-            strengths.map *= WEAKER
+            strengths.map *= WEAKER if refused > 1 or not harms else 1.0
             continue
         best, cc, model, record["kept"] = fit.structure, fit.cc_after, state.model, True
         if not balance.fine or shift < STILL:

@@ -73,7 +73,12 @@ class Settings(BaseModel):
     outlier_boost: float = Field(
         5.0, ge=1, description="Factor on the backbone and side-chain terms of residues that aren't favoured."
     )
-    rotamer_sigma: float = Field(3.0, gt=0, description="°; side-chain torsions around their targets.")
+    rotamer_restraints: Literal["natural", "present"] = Field(
+        "natural",
+        description="Side-chain torsions are held at the centre of their rotamer as widely as it varies in good structures, or "
+        "where they are unless that is rare.",
+    )
+    rotamer_sigma: float = Field(3.0, gt=0, description="°; side-chain torsions around their present values, if that is chosen.")
     cbeta_sigma: float = Field(2.5, gt=0, description="°; the Cβ dihedrals.")
     hydrogen_bonds: float = Field(
         0.0, ge=0, description="Strength of the hydrogen bonds of helices and sheets from 3.3 Å on; 1 is σ 0.05 Å."
@@ -209,6 +214,7 @@ PROTOCOLS: dict[str, Settings] = {
         ramachandran_fine=1.0,
         ramachandran_potential="contours",
         outlier_boost=1.0,
+        rotamer_restraints="present",
         rotamer_sigma=5.0,
         hydrogen_bonds=1.0,
         target="centres",

@@ -17,7 +17,7 @@ from refinement.restraints.hydrogens import hydrogenate, rehydrogenate
 from refinement.restraints.nonbonded import make_nonbonded
 from refinement.restraints.ramachandran import ramachandran_restraints
 from refinement.restraints.riding import place
-from refinement.restraints.rotamers import rotamer_restraints, rotamer_targets
+from refinement.restraints.rotamers import natural_rotamer_restraints, rotamer_restraints, rotamer_targets
 from refinement.restraints.united_contacts import united_contacts
 from refinement.score import Geometry, contacts, geometry_of, without_contacts
 from refinement.symmetry.geometry import contacts_of_whole, of_whole_without_contacts
@@ -245,7 +245,10 @@ def make_target(model: Model, problem: Problem, weight: float, strengths: Streng
     stiffness = max(1.0, weight / 10.0)
     cbeta = cbeta_restraints(bare, sigma=settings.cbeta_sigma)
     side_chains = rotamer_targets(bare)
-    rotamer = rotamer_restraints(side_chains, sigma=settings.rotamer_sigma, limit=np.inf)
+    if settings.rotamer_restraints == "natural":
+        rotamer = natural_rotamer_restraints(side_chains, sigma=settings.rotamer_sigma)
+    else:
+        rotamer = rotamer_restraints(side_chains, sigma=settings.rotamer_sigma, limit=np.inf)
     rare = np.isin(rotamer.residue, side_chains.residue[side_chains.score < FAVORED])
     torsions = [
         replace(cbeta, weight=cbeta.weight * stiffness * strengths.cbeta),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,11 @@ ACCEPTED = 0.05
 STEPS = 20
 """Parts of the way to the nearest rotamer that are tried, shortest first."""
 
+WINDOW, SAMPLE = 90.0, 2.0
+"""Degrees to either side of a centre where the spread of a rotamer is measured, and between the points."""
+RAREST = 0.01
+"""Percent; the least frequency of a rotamer, for those that have none in the table."""
+
 _NAMES = tuple(sorted({name for chis in tables.chi_atoms().values() for quad in chis for name in quad}))
 
 
@@ -46,6 +52,8 @@ class RotamerTargets:
         360, or 180 where the group is symmetric.
     score : NDArray[float64], shape (m,)
         Top8000 score of the present angles.
+    centre, spread : NDArray[float64], shape (m, 4)
+        Centre of the rotamer that the side chain belongs to, and its standard deviation, in degrees; NaN as for `chi`.
     """
 
     residue: NDArray[np.int32]
@@ -54,6 +62,8 @@ class RotamerTargets:
     target: NDArray[np.float64]
     period: NDArray[np.float64]
     score: NDArray[np.float64]
+    centre: NDArray[np.float64]
+    spread: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.score)
@@ -104,6 +114,21 @@ def rotamer_restraints(targets: RotamerTargets, *, sigma: float = SIGMA, limit: 
     )
 
 
+def natural_rotamer_restraints(targets: RotamerTargets, *, sigma: float = SIGMA) -> DihedralRestraints:
+    """Return harmonic restraints of every χ to the centre of its rotamer, as wide as side chains in good structures vary.
+
+    Bonds and angles are treated the same way. Where χ is free, such as χ2 of Asn, the restraint is weak of itself; where
+    the score is too low the side chain is drawn in with `sigma` (degrees) instead.
+    """
+    row, chi = np.nonzero(targets.atoms[:, :, 0] >= 0)
+    poor = targets.score[row] < ACCEPTED
+    return replace(
+        rotamer_restraints(targets, limit=np.inf),
+        target=np.where(poor, targets.target[row, chi], targets.centre[row, chi]),
+        weight=np.where(poor, sigma, targets.spread[row, chi]) ** -2.0,
+    )
+
+
 def rotamer_scores(compound: str, chi: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return Top8000 scores of χ angles (degrees, shape (m, number of χ)) of one compound."""
     grid = tables.rotamer_grid(tables.ROTAMER_TABLES[compound])
@@ -123,30 +148,71 @@ def _compound_targets(
     chi = dihedrals(structure.positions, *np.moveaxis(atoms, 2, 0).reshape(4, -1)).reshape(len(rows), n_chi)
     period = np.array(tables.chi_periods()[compound][:n_chi])
     score = rotamer_scores(compound, chi)
-    target = _drawn_in(compound, chi, score, period, accepted)
-    padded = np.full((2, len(rows), 4), np.nan)
-    padded[0, :, :n_chi], padded[1, :, :n_chi] = chi, target
+    centre, spread = _rotamer_of(compound, chi, period)
+    angles = (chi, _drawn_in(compound, chi, centre, score, period, accepted), centre, spread)
+    padded = np.full((len(angles), len(rows), 4), np.nan)
+    for place, values in zip(padded, angles, strict=True):
+        place[:, :n_chi] = values
     wide_atoms = np.full((len(rows), 4, 4), -1, dtype=np.int32)
     wide_atoms[:, :n_chi] = atoms
     wide_period = np.full((len(rows), 4), 360.0)
     wide_period[:, :n_chi] = period
-    return RotamerTargets(rows.astype(np.int32), wide_atoms, padded[0], padded[1], wide_period, score)
+    chi, target, centre, spread = padded
+    return RotamerTargets(rows.astype(np.int32), wide_atoms, chi, target, wide_period, score, centre, spread)
+
+
+def _rotamer_of(
+    compound: str, chi: NDArray[np.float64], period: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return centre and spread of the rotamer that each side chain most probably belongs to, shape (m, number of χ)."""
+    centres, spreads, frequency = _distributions(compound)
+    way = chi[:, None] - centres
+    way -= period * np.round(way / period)
+    unlikely = ((way / spreads) ** 2 + 2.0 * np.log(spreads)).sum(axis=2) - 2.0 * np.log(frequency)
+    mine = np.argmin(unlikely, axis=1)
+    return centres[mine], spreads[mine]
+
+
+@cache
+def _distributions(compound: str) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return centres, spreads (both of shape (k, number of χ)) and frequencies (%, k) of the rotamers that aren't rare.
+
+    The spread is the second moment of the contours along each χ through the centre, as far as no other centre is nearer.
+    """
+    rotamers = tables.rotamer_centres()[compound]
+    n_chi = min(len(tables.chi_atoms()[compound]), tables.rotamer_grid(tables.ROTAMER_TABLES[compound]).values.ndim)
+    period = np.array(tables.chi_periods()[compound][:n_chi])
+    centres = rotamers.chi[:, :n_chi]
+    common = rotamer_scores(compound, centres) >= ACCEPTED
+    centres, frequency = centres[common], np.maximum(np.nan_to_num(rotamers.frequency[common]), RAREST)
+    way = np.arange(-WINDOW, WINDOW + SAMPLE, SAMPLE)
+    spreads = np.empty_like(centres)
+    for axis in range(n_chi):
+        points = np.repeat(centres[:, None], len(way), axis=1)
+        points[:, :, axis] += way
+        off = points[:, :, None] - centres
+        off -= period * np.round(off / period)
+        own = np.argmin((off**2).sum(axis=3), axis=2) == np.arange(len(centres))[:, None]
+        density = own * rotamer_scores(compound, points.reshape(-1, n_chi)).reshape(own.shape)
+        spreads[:, axis] = np.sqrt((density * way**2).sum(axis=1) / density.sum(axis=1))
+    return centres, spreads, frequency
 
 
 def _drawn_in(
-    compound: str, chi: NDArray[np.float64], score: NDArray[np.float64], period: NDArray[np.float64], accepted: float
+    compound: str,
+    chi: NDArray[np.float64],
+    centre: NDArray[np.float64],
+    score: NDArray[np.float64],
+    period: NDArray[np.float64],
+    accepted: float,
 ) -> NDArray[np.float64]:
-    """Return `chi` moved towards the nearest rotamer, where its score is too low, until the score is high enough."""
+    """Return `chi` moved towards the centre of its rotamer, where its score is too low, until the score is high enough."""
     target = chi.copy()
     poor = np.flatnonzero(score < accepted)
-    centres = tables.rotamer_centres()[compound].chi[:, : chi.shape[1]]
-    centres = centres[rotamer_scores(compound, centres) >= accepted]
-    if not len(poor) or not len(centres):
+    if not len(poor):
         return target
-    way = centres[None] - chi[poor, None]
+    way = centre[poor] - chi[poor]
     way -= period * np.round(way / period)
-    nearest = np.argmin((way**2).sum(axis=2), axis=1)
-    way = way[np.arange(len(poor)), nearest]
     trials = chi[poor, None] + way[:, None] * (np.arange(1, STEPS + 1) / STEPS)[:, None]
     enough = rotamer_scores(compound, trials.reshape(-1, chi.shape[1])).reshape(len(poor), STEPS) >= accepted
     enough[:, -1] = True
@@ -158,7 +224,7 @@ def _merged(pieces: list[RotamerTargets]) -> RotamerTargets:
     """Join targets of conformers and compounds, by residue; side chains that conformers share count once."""
     columns = [
         np.concatenate([getattr(piece, name) for piece in pieces])
-        for name in ("residue", "atoms", "chi", "target", "period", "score")
+        for name in ("residue", "atoms", "chi", "target", "period", "score", "centre", "spread")
     ]
     _, first = np.unique(columns[1].reshape(-1, 16), axis=0, return_index=True)
     first = first[np.argsort(columns[0][first], kind="stable")]

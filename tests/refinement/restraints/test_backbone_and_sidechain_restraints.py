@@ -12,7 +12,13 @@ from refinement.conformers import backbone_torsions
 from refinement.restraints import backbone_potential as potential
 from refinement.restraints import ramachandran as rama
 from refinement.restraints.cbeta import GENERAL, cbeta_restraints
-from refinement.restraints.rotamers import rotamer_restraints, rotamer_scores, rotamer_targets
+from refinement.restraints.rotamers import (
+    _distributions,
+    natural_rotamer_restraints,
+    rotamer_restraints,
+    rotamer_scores,
+    rotamer_targets,
+)
 from refinement.structure import from_gemmi
 from refinement.validation.ca_assignment import HELIX, LOOP, SHEET
 from refinement.validation.ramachandran import ALLOWED, RamachandranClass, ramachandran
@@ -206,6 +212,34 @@ def test_rotamer_targets_stay_where_the_side_chain_is_good_and_lead_there_where_
             assert np.abs(shift[row, :count]).max() > 0
 
 
+def test_natural_restraints_lead_to_the_centre_of_a_rotamer_as_widely_as_it_varies(builder) -> None:
+    builder.peptide(["ALA", "VAL", "LEU", "ASN", "PHE", "LYS", "SER", "ALA"])
+    structure = builder.finish()
+    targets = rotamer_targets(structure)
+    restraints = natural_rotamer_restraints(targets, sigma=3.0)
+    compound = structure.residues.compound[restraints.residue]
+    poor = np.isin(restraints.residue, targets.residue[targets.score < 0.05])
+    width = restraints.weight**-0.5
+    assert width[poor] == pytest.approx(3.0)
+    for name in np.unique(compound[~poor]).tolist():
+        mine = (compound == name) & ~poor
+        centres = tables.rotamer_centres()[name].chi
+        off = np.abs((restraints.target[mine] - centres[:, : mine.sum()] + 180.0) % 360.0 - 180.0)
+        assert off.max(axis=1).min() < 1e-9
+    assert (width[~poor] > 5.0).all()
+    assert (width[~poor] < 50.0).all()
+
+
+def test_rotamers_are_as_wide_as_they_are_known_to_be() -> None:
+    """Penultimate rotamer library (Lovell et al. 2000): χ1 varies by about 10°, less at branches; χ2 of Asn is free."""
+    spread = {name: _distributions(name)[1] for name in ("VAL", "THR", "LEU", "ASN", "PHE", "GLU")}
+    assert 5.0 < spread["VAL"].min() <= spread["VAL"].max() < 10.0
+    assert 5.0 < spread["THR"].min() <= spread["THR"].max() < 10.0
+    assert 8.0 < spread["LEU"].min() <= spread["LEU"].max() < 20.0
+    assert spread["ASN"][:, 1].min() > 1.5 * spread["ASN"][:, 0].max()
+    assert spread["GLU"][:, 2].mean() > 1.5 * spread["GLU"][:, 0].mean()
+
+
 def test_symmetric_side_chain_takes_the_nearer_of_two_equal_angles(builder) -> None:
     builder.peptide(["ALA", "PHE", "ALA"])
     structure = builder.finish()
@@ -228,7 +262,8 @@ def test_rotamer_and_cbeta_gradients(builder, central_difference: Callable[..., 
     structure = builder.finish()
     rng = np.random.default_rng(2)
     x = structure.positions + rng.normal(scale=0.05, size=structure.positions.shape)
-    for restraints in (rotamer_restraints(rotamer_targets(structure)), cbeta_restraints(structure)):
+    targets = rotamer_targets(structure)
+    for restraints in (rotamer_restraints(targets), natural_rotamer_restraints(targets), cbeta_restraints(structure)):
         gradient = np.zeros_like(x)
         assert restraints.energy_and_gradient(x, gradient) > 0
         for _ in range(3):
@@ -285,6 +320,7 @@ def test_models_without_protein_have_no_such_restraints(builder, topology_of) ->
     for restraints in (
         rama.ramachandran_restraints(structure, topology_of(structure)),
         rotamer_restraints(rotamer_targets(structure)),
+        natural_rotamer_restraints(rotamer_targets(structure)),
         cbeta_restraints(structure),
     ):
         assert len(restraints) == 0
