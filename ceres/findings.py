@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 MOST = 12
 """Members of a list that are spelled out."""
-LABELS = {"dims": "grid points", "voxel": "pixel size (Å)", "corner": "begins at (Å)"}
+LABELS = {"values": "stated value", "dims": "grid points", "voxel": "pixel size (Å)", "corner": "begins at (Å)"}
 SIZES = frozenset({"dims", "voxel"})
 AUTHORS = "The authors of an entry can do so through OneDep, the deposition system of the wwPDB."
 ADVICE: dict[str, str] = {
@@ -33,8 +33,7 @@ ADVICE: dict[str, str] = {
         f"and not in that of a larger or shifted box; then replace the file that is wrong. {AUTHORS}"
     ),
     Code.PROCESSING_ERROR: (
-        "Open the file that is named in a program of your own. If it is damaged there too, replace it; if an atom or a compound "
-        f"is meant, check its element and its identifier in the dictionary. {AUTHORS}"
+        f"Open the file that is named in a program of your own. If it is damaged there too, replace it. {AUTHORS}"
     ),
     Code.MULTI_MODEL: (
         "One model is refined, not an ensemble. Deposit the one that stands for the map, the others as entries of their own or "
@@ -47,10 +46,22 @@ ADVICE: dict[str, str] = {
     Code.LOW_RESOLUTION: "Nothing need be done: at this resolution positions of atoms can't be refined against the map.",
 }
 """What depositors can do about a finding that refuses their pair."""
+ADVICE_ON: dict[str, str] = {
+    "compounds": (
+        "No description of the compound was found. Check that its identifier is that of the Chemical Component Dictionary; if "
+        f"the compound is new, its definition has to be released with the entry. {AUTHORS}"
+    ),
+    "atoms": f"State the element of every atom in the model file. {AUTHORS}",
+}
+"""What they can do if a model can't be processed, by what its finding counts."""
 
 
-def advice_for(code: str) -> str:
+def advice_for(code: str, numbers: Mapping[str, Any] | None = None) -> str:
     """Return what the depositors of an entry can do about a finding, "" where there is nothing to be said."""
+    if code == Code.PROCESSING_ERROR:
+        for name, advice in ADVICE_ON.items():
+            if name in (numbers or {}):
+                return advice
     return next((advice for known, advice in ADVICE.items() if str(known) == code), "")
 
 

@@ -73,7 +73,7 @@ def notices_of(page: EntryPage) -> list[Notice]:
             sentence=row["sentence"],
             hint=row.get("hint", ""),
             numbers=numbers_in_words(row.get("numbers") or {}),
-            advice=advice_for(row["code"]) if row["severity"] == Severity.REFUSE else "",
+            advice=advice_for(row["code"], row.get("numbers")) if row["severity"] == Severity.REFUSE else "",
         )
         for row in findings
     ]

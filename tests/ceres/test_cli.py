@@ -221,7 +221,7 @@ def test_curation_prints_every_finding_with_its_numbers(archive: Path, capsys: p
         assert f"{finding['code']}: {finding['sentence']}" in printed
     values = next(row["numbers"]["values"] for row in answer["findings"] if row["code"] == answer["code"])
     for number, stated in enumerate(values, start=1):
-        assert f"Values, {number}: {stated['value']:g} ({stated['source']})" in printed
+        assert f"Stated value, {number}: {stated['value']:g} ({stated['source']})" in printed
 
 
 def test_curation_of_a_good_pair(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

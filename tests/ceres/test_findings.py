@@ -22,7 +22,7 @@ RULES = ("NO_MODEL", "EXCLUDED_METHOD", "RESOLUTION_MISMATCH", "GRID_MISMATCH", 
         ({"methods": ["helical"], "space_group": 19}, [("Methods", "helical"), ("Space group", "19")]),
         (
             {"values": [{"value": 4.0, "source": "map"}, {"value": 6.05, "source": "model"}]},
-            [("Values, 1", "4 (map)"), ("Values, 2", "6.05 (model)")],
+            [("Stated value, 1", "4 (map)"), ("Stated value, 2", "6.05 (model)")],
         ),
         (
             {"map": {"file": "m.map", "dims": [71, 68, 68], "corner": [30.8, -1.0, 0.0]}},
@@ -46,4 +46,7 @@ def test_depositors_are_told_what_to_do_by_rule() -> None:
     assert all(advice_for(code) for code in RULES)
     assert advice_for("OUT_OF_MEMORY") == ""
     assert set(ADVICE) <= set(GLOSSARY)
-    assert advice_for("GRID_MISMATCH") == ADVICE[Code.GRID_MISMATCH]
+    assert advice_for("GRID_MISMATCH", {"atoms": 3}) == ADVICE[Code.GRID_MISMATCH]
+    assert "identifier" in advice_for("PROCESSING_ERROR", {"compounds": ["DRG"]})
+    assert "element" in advice_for("PROCESSING_ERROR", {"atoms": 3})
+    assert "damaged" in advice_for("PROCESSING_ERROR", {"files": []})
