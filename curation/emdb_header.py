@@ -10,12 +10,12 @@ import math
 import re
 import unicodedata
 from typing import TYPE_CHECKING
-from xml.etree.ElementTree import ParseError
+from xml.etree.ElementTree import ParseError, TreeBuilder
 
 import defusedxml.ElementTree as SafeElementTree
 from defusedxml import DefusedXmlException
 
-from curation.emdb_forms import from_json, from_version_1
+from curation.emdb_forms import MAX_DEPTH, from_json, from_version_1
 from curation.facts import Contour, HeaderFacts, HeaderGrid, Sourced
 from curation.identifiers import normalise_emdb_id, normalise_pdb_id
 from refinement.errors import InputError
@@ -82,7 +82,9 @@ def _json_tree(data: bytes, name: str) -> Element:
 def _tree(data: bytes, name: str) -> Element:
     """Parse XML and return it in the form of schema 3."""
     try:
-        root = SafeElementTree.fromstring(data, forbid_dtd=True)
+        parser = SafeElementTree.DefusedXMLParser(target=_ShallowTree(), forbid_dtd=True)
+        parser.feed(data)
+        root = parser.close()
     except DefusedXmlException as fault:
         message = f"The header {name} carries a document type or entity definitions, which no EMDB header needs."
         raise HeaderError("header_forbidden", message, "The file may be an attack; fetch it again from the archive.") from fault
@@ -95,6 +97,35 @@ def _tree(data: bytes, name: str) -> Element:
         message = f"The header {name} has the root element {str(root.tag)[:40]!r}; EMDB headers begin with 'emd' or 'emdEntry'."
         raise HeaderError("header_unreadable", message, "Fetch the version 3 header.")
     return root
+
+
+class _ShallowTree:
+    """Builds the tree of a document without the elements that are nested beyond reason."""
+
+    def __init__(self) -> None:
+        self.builder = TreeBuilder()
+        self.depth = 0
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        """Open an element."""
+        self.depth += 1
+        if self.depth <= MAX_DEPTH:
+            self.builder.start(tag, attributes)
+
+    def data(self, text: str) -> None:
+        """Add text."""
+        if self.depth <= MAX_DEPTH:
+            self.builder.data(text)
+
+    def end(self, tag: str) -> None:
+        """Close an element."""
+        if self.depth <= MAX_DEPTH:
+            self.builder.end(tag)
+        self.depth -= 1
+
+    def close(self) -> Element:
+        """Return the root."""
+        return self.builder.close()
 
 
 class _Reader:

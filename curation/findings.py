@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from curation.plain import plain
+
 
 class Severity(StrEnum):
     """How grave a finding is: it refuses the pair, warns, or is worth knowing."""
@@ -114,7 +116,8 @@ class Finding:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {**asdict(self), "code": str(self.code), "severity": str(self.severity)}
+        row: dict[str, Any] = plain({**asdict(self), "code": str(self.code), "severity": str(self.severity)})
+        return row
 
 
 def refuse(code: Code, sentence: str, numbers: dict[str, Any] | None = None, hint: str = "") -> Finding:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from curation.plain import plain
+
 if TYPE_CHECKING:
     from curation.assembly import Assembled
     from curation.checks import Consensus
@@ -46,7 +48,7 @@ def summarise(
         ``files``. What isn't known is None.
     """
     header, model = facts.header, facts.model
-    return {
+    row: dict[str, Any] = {
         "pair": facts.pair.key,
         "pdb_id": facts.pair.pdb_id,
         "emdb_id": facts.pair.emdb_id,
@@ -68,6 +70,8 @@ def summarise(
         "stated": _stated(facts),
         "files": revisions,
     }
+    finite: dict[str, Any] = plain(row)
+    return finite
 
 
 def _resolution_class(facts: PairFacts, consensus: Consensus) -> str:

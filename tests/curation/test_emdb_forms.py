@@ -6,6 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from curation.archive import Archive, header_path
 from curation.checks import run_checks
@@ -145,6 +147,36 @@ def test_json_processing_follows_the_method(method: str, source: str) -> None:
 def test_damaged_forms_have_a_type(data: bytes) -> None:
     with pytest.raises(HeaderError):
         parse_header(data, "x.json")
+
+
+NAMES = st.sampled_from(
+    ["emdb_id", "admin", "map", "valueOf_", "contour_list", "contour", "level", "primary", "cell", "a", "b", "c", "dimensions",
+     "col", "row", "sec", "structure_determination_list", "structure_determination", "method", "image_processing",
+     "final_reconstruction", "resolution", "applied_symmetry", "crossreferences", "pdb_list", "pdb_reference", "pdb_id"]
+)  # fmt: skip
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(["helical", "9zaa"])
+CONTENTS = st.recursive(VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=5))
+
+
+@given(st.dictionaries(NAMES, CONTENTS))
+def test_any_json_is_read_or_refused(content: dict[str, Any]) -> None:
+    try:
+        facts = read(content)
+    except HeaderError:
+        return
+    assert all(resolution.value > 0 for resolution in facts.resolutions)
+    assert run_checks(PairFacts(Pair("EMD-0042", "9zaa"), facts))
+
+
+@given(st.binary(max_size=300))
+def test_changed_header_of_schema_1_is_read_or_refused(noise: bytes) -> None:
+    data = VERSION_1.encode()
+    place = sum(noise) * 7 % len(data)
+    try:
+        facts = parse_header(data[:place] + noise + data[place + len(noise) :], "x.xml")
+    except HeaderError:
+        return
+    assert facts.source == "x.xml"
 
 
 @pytest.mark.parametrize("data", [b"<emdEntry/>", b'{"emdb_id": null}', b'{"map": 7, "admin": [[1], {"title": []}]}'])

@@ -128,8 +128,9 @@ def test_other_encodings_are_read() -> None:
 
 
 def test_deep_nesting_is_survived() -> None:
-    facts = parse_header(b"<emd>" + b"<a>" * 200_000 + b"</a>" * 200_000 + b"</emd>", "h")
-    assert facts.resolutions == ()
+    deep = b"<emd>" + b"<a>" * 200_000 + b"text" + b"</a>" * 200_000 + b"<admin><title>A map</title></admin></emd>"
+    facts = parse_header(deep, "h")
+    assert (facts.resolutions, facts.title) == ((), "A map")
 
 
 def test_missing_file(tmp_path: Path) -> None:

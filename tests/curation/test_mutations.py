@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 COUNT = int(os.environ.get("CERES_MUTATIONS", "240"))
 SECONDS = 30
+"""Processor time after which the system ends the process."""
 MEMORY = 2 << 30
 KEY = "9zaa_0042"
 EXTREMES = (
@@ -239,7 +240,7 @@ def mutate(number: int, source: Path, target: Path) -> str:
 def judge(number: int, source: Path, folder: Path) -> dict[str, Any]:
     """Curate one changed entry; what raises here, other than an error for people, is a fault of ours."""
     done = mutate(number, source, folder / "archive")
-    started = time.monotonic()
+    started = time.process_time()
     archive = Archive(folder / "archive")
     codes: list[str] = []
     if done.startswith(("holdings", "header", "model")):
@@ -249,21 +250,21 @@ def judge(number: int, source: Path, folder: Path) -> dict[str, Any]:
             codes.append(fault.code)
     result = curate(parse_pair(KEY), archive, folder / "work")
     codes += [str(finding.code) for finding in result.findings]
-    json.dumps(result.facts)
+    json.dumps([result.facts, *(finding.as_dict() for finding in result.findings)], allow_nan=False)
     if result.passed:
         read_structure(folder / "work/model.cif.gz")
     outcome = result.code or "pass"
-    return {"done": done, "outcome": outcome, "codes": codes, "seconds": time.monotonic() - started}
+    return {"done": done, "outcome": outcome, "codes": codes, "seconds": time.process_time() - started}
 
 
 def work(source: Path, folder: Path, first: int, count: int) -> None:
     """Judge some changes and say of each what came out, before the next begins."""
     for number in range(first, first + count):
         print(json.dumps({"number": number, "begins": True}), flush=True)  # noqa: T201 - this is the process's answer
-        signal.alarm(SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
         shutil.rmtree(folder, ignore_errors=True)
         answer = judge(number, source, folder)
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         print(json.dumps({"number": number, **answer, "memory": most_memory()}), flush=True)  # noqa: T201
 
 
@@ -315,7 +316,6 @@ def test_every_change_ends_with_a_finding_or_a_pass(entry: Path, tmp_path: Path)
             faults.append(f"number {number - 1}: status {found.returncode}: {found.stderr[-1500:]}")
     assert not faults, "\n".join(faults)
     assert len(results) == COUNT
-    assert max(answer["seconds"] for answer in results) < SECONDS
     assert max(answer["memory"] for answer in results) < MEMORY
     outcomes = {answer["outcome"] for answer in results}
     assert outcomes <= {"pass", *map(str, Code)}

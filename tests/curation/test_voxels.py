@@ -12,7 +12,9 @@ from scipy import ndimage
 
 from curation.archive import Archive
 from curation.curate import Curated, curate
-from curation.identifiers import parse_pair
+from curation.facts import PairFacts
+from curation.identifiers import Pair, parse_pair
+from curation.map_checks import scale_is_right
 from curation.voxels import compare_half_maps, fit_facts, primary_facts, sample_voxels
 from refinement.maps.density import Density, write_map
 from refinement.structure import Structure, from_gemmi
@@ -76,6 +78,25 @@ def test_wrong_scale_is_found(globule: Structure, factor: float) -> None:
     assert fit is not None
     assert fit.scale * factor == pytest.approx(1, abs=0.011)
     assert fit.scaled > fit.correlation + 0.1
+
+
+def test_wrong_scale_is_found_where_the_model_kept_its_middle(globule: Structure) -> None:
+    density = with_step(map_of(globule), 1.04)
+    middle = globule.positions.mean(axis=0)
+    fit = fit_facts(replace(density, corner=middle - 1.04 * middle), globule, RESOLUTION)
+    assert fit is not None
+    assert fit.scale * 1.04 == pytest.approx(1, abs=0.011)
+    assert fit.scaled > fit.correlation + 0.1
+
+
+def test_a_shift_of_a_small_model_is_no_scale(globule: Structure) -> None:
+    small = globule.without(np.linalg.norm(globule.positions - MIDDLE, axis=1) > 14)
+    density = map_of(globule)
+    shifted = replace(density, corner=np.array([0.9, 0.7, 0.5]))
+    voxels = primary_facts(shifted, small, RESOLUTION)
+    assert voxels.fit is not None
+    assert voxels.fit.scaled > voxels.fit.correlation
+    assert scale_is_right(PairFacts(Pair("EMD-0042", "9zaa"), voxels=voxels), strict=False) is None
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
