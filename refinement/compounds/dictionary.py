@@ -6,18 +6,18 @@ chiral centres and torsions from bond orders and configuration. Acids have lost 
 
 from __future__ import annotations
 
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import gemmi
 import numpy as np
 
 from refinement import tables
+from refinement.compounds.angles import angle_targets
 from refinement.compounds.component import component
-from refinement.compounds.environment import angle_keys, atom_keys, bond_keys, environment
+from refinement.compounds.environment import atom_keys, bond_keys, environment
 from refinement.compounds.stereo import chiral_centres, planes, torsions
-from refinement.compounds.targets import ANGLE_SIGMA, BOND_SIGMA, read_targets
-from refinement.geometry import angles, distances
+from refinement.compounds.targets import BOND_SIGMA, read_targets
+from refinement.geometry import distances
 from refinement.restraints.bonding import IS_METAL
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ METAL_SIGMA = 0.05
 """Å; bonds to metals vary with the oxidation state, which the table doesn't know."""
 OTHER_HYDROGEN = 1.2
 """Å; a hydrogen on an element that the table doesn't have, without ideal coordinates."""
-ROUNDING = 10.0
-"""Degrees; angles around a flat atom that miss 360° by less are corrected by equal parts."""
 GROUPS = (
     ("PEPTIDE", "peptide"),
     ("DNA", "DNA"),
@@ -67,7 +65,7 @@ def make_dictionary(name: str, targets: Targets | None = None) -> gemmi.cif.Bloc
     found, table = environment(compound), targets or read_targets()
     lost = frozenset(acid_hydrogens(compound, found))
     lengths = [row for row in _bonds(compound, found, table) if lost.isdisjoint(row[:2])]
-    values = [row for row in _angles(compound, found, table) if lost.isdisjoint(row[:3])]
+    values = [row for row in angle_targets(compound, found, table) if lost.isdisjoint(row[:3])]
     if not all(np.isfinite(row[2]) and row[2] > 0 for row in lengths) or not all(np.isfinite(row[3]) for row in values):
         return None
     block = gemmi.cif.Block(f"comp_{name}")
@@ -125,42 +123,6 @@ def _hydrogen_length(compound: Component, found: Environment, i: int, j: int) ->
             return table["S-H"]
     length = float(distances(compound.positions, np.array([i]), np.array([j]))[0])
     return length if np.isfinite(length) else OTHER_HYDROGEN
-
-
-def _angles(compound: Component, found: Environment, table: Targets) -> list[tuple[int, int, int, float, float]]:
-    """Return atoms, value and standard deviation of every angle; those around a flat atom add up to 360°."""
-    made: list[tuple[int, int, int, float, float]] = []
-    for centre in range(len(compound)):
-        around = sorted(there for there, _, _ in found.neighbours[centre])
-        if IS_METAL[gemmi.Element(compound.elements[centre]).atomic_number]:
-            continue
-        here = [_angle(compound, found, table, i, centre, k) for i, k in combinations(around, 2)]
-        if found.is_flat(centre) and len(here) == 3:
-            here = _around_flat(compound, here)
-        made += here
-    return made
-
-
-def _around_flat(
-    compound: Component, three: list[tuple[int, int, int, float, float]]
-) -> list[tuple[int, int, int, float, float]]:
-    """Return the three angles around a flat atom so that they add up to 360°, unless the ideal atom isn't flat either."""
-    excess = sum(row[3] for row in three) - 360.0
-    if abs(excess) < ROUNDING:
-        return [(*row[:3], row[3] - excess / 3.0, row[4]) for row in three]
-    ideal = angles(compound.positions, *np.array([row[:3] for row in three]).T)
-    carbon = compound.elements[three[0][1]] == "C"  # others may be pyramidal
-    if carbon and abs(float(ideal.sum()) - 360.0) < ROUNDING:  # the table mixes angles within and beside rings
-        return [(*row[:3], float(value), row[4]) for row, value in zip(three, ideal, strict=True)]
-    return three
-
-
-def _angle(compound: Component, found: Environment, table: Targets, i: int, j: int, k: int) -> tuple[int, int, int, float, float]:
-    known = table.angle(angle_keys(found, compound.elements, i, j, k))
-    if known is not None:
-        return i, j, k, known, ANGLE_SIGMA[0]
-    ideal = float(angles(compound.positions, np.array([i]), np.array([j]), np.array([k]))[0])
-    return i, j, k, ideal, ANGLE_SIGMA[1]
 
 
 def _add_atoms(block: gemmi.cif.Block, compound: Component, found: Environment, table: Targets, kept: list[int]) -> None:

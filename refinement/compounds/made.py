@@ -23,7 +23,7 @@ from refinement.compounds.store import cache_folder, dictionary_version
 from refinement.compounds.targets import TABLE
 
 LOGGER = logging.getLogger(__name__)
-MAKER = 1
+MAKER = 2
 """Raised when dictionaries are made differently."""
 RESERVED = re.compile(r"DRG|INH|LIG|UNL|UNX|UNK|[0-9]{2}")
 """Codes that stand for compounds nobody named, so that the Chemical Component Dictionary can't know which one is meant."""
