@@ -208,6 +208,21 @@ def test_given_operators_are_used_exactly(particle: Particle) -> None:
     assert same_operators(own.operators, operators, structure.positions.mean(axis=0)).max() < 0.05
 
 
+def test_given_operators_of_a_helix_are_used_exactly(protomer: Structure, assemble: Assemble) -> None:
+    turns = np.array([turned_about((0.0, 0.0, 1.0), 31.0 * k) for k in range(5)])
+    helix = Operators(turns, np.array([[0.0, 0.0, 22.0 * k] for k in range(5)]))
+    structure = assemble(protomer.moved(protomer.positions + (35.0, 0.0, 0.0)), helix)
+    noise = np.random.default_rng(3).normal(scale=0.1, size=structure.positions.shape)
+    shaken = structure.moved(structure.positions + noise)
+    (copies,) = find_copies(shaken, helix)
+    assert (copies.group, copies.exact) == ("", True)
+    assert np.array_equal(copies.operators.rotation, helix.rotation)
+    assert np.array_equal(copies.operators.shift, helix.shift)
+    (own,) = find_copies(shaken, helix.select(np.arange(4)))  # the last chain is none of these operators'
+    assert not own.exact
+    assert len(own) == 5
+
+
 def test_a_subgroup_has_more_chains_in_its_unique_part(particle: Particle) -> None:
     structure, _operators = particle("C4")
     (copies,) = find_copies(structure)
