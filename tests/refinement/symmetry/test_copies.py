@@ -211,7 +211,7 @@ def test_given_operators_are_used_exactly(particle: Particle) -> None:
 def test_given_operators_of_a_helix_are_used_exactly(protomer: Structure, assemble: Assemble) -> None:
     turns = np.array([turned_about((0.0, 0.0, 1.0), 31.0 * k) for k in range(5)])
     helix = Operators(turns, np.array([[0.0, 0.0, 22.0 * k] for k in range(5)]))
-    structure = assemble(protomer.moved(protomer.positions + (35.0, 0.0, 0.0)), helix)
+    structure = assemble(protomer.moved(protomer.positions + np.array([35.0, 0.0, 0.0])), helix)
     noise = np.random.default_rng(3).normal(scale=0.1, size=structure.positions.shape)
     shaken = structure.moved(structure.positions + noise)
     (copies,) = find_copies(shaken, helix)
