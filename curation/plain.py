@@ -7,14 +7,17 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """Return a value of dicts, lists, strings and numbers with None for every number that isn't finite.
+    """Return a value of dicts, lists, strings and numbers that can be stored anywhere.
 
-    JSON has no NaN and no infinity, and databases refuse them; files may hold both.
+    Numbers that aren't finite become None, because JSON has neither NaN nor infinity. Zero bytes and halves of characters
+    become replacement characters: PostgreSQL refuses the first, UTF-8 the second. Files may hold all of these.
     """
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
     if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
+        return {plain(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
     return value
