@@ -30,11 +30,11 @@ COMPOSITE = re.compile(
     r"\b(?:composite|combined|focus(?:s)?ed|locally[- ]refined|multi-?body)\b[\w\s-]{0,40}\b(?:map|refine|recon)", re.I
 )
 DENOISERS = re.compile(
-    r"deep\s*-?emhancer|emready|emmernet|cryoten|cryofem|em-?gan|noise2map|\bm-?denoise|"
-    r"(?<!topaz )\bdenois(?:ed|ing)\b(?! (?:of )?(?:the )?(?:micrograph|tomogram|image|movie))",
+    r"deep\s*-?emhancer|emready|emmernet|cryoten|cryofem|em-?gan|noise2map|"
+    r"\b(?:maps?|density|volume|reconstruction)\b[\w\s-]{0,30}\bdenois|\bdenois\w+[\w\s-]{0,20}\b(?:map|density|volume|recon)",
     re.I,
 )
-"""Programs that change densities by what they learned, and the word for it where it isn't about images."""
+"""Programs that change densities by what they learned, and the word for it where it is about the map, not about images."""
 
 
 def contour_is_given(facts: PairFacts, *, strict: bool) -> Finding | None:

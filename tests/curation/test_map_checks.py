@@ -71,6 +71,7 @@ def codes(facts: PairFacts, *, strict: bool = False) -> list[tuple[str, str]]:
         (model(related_kinds=("consensus em volume",)), Code.MAP_COMPOSITE, Severity.NOTE),
         (header(software=("DeepEMhancer",)), Code.MAP_DENOISED, Severity.NOTE),
         (header(remarks=("The map was denoised",)), Code.MAP_DENOISED, Severity.NOTE),
+        (header(remarks=("Denoised and sharpened map",)), Code.MAP_DENOISED, Severity.NOTE),
         (model(software=("EMReady",)), Code.MAP_DENOISED, Severity.NOTE),
         (header(status="OBS"), Code.ENTRY_OBSOLETE, Severity.REFUSE),
         (header(replaced_by=("EMD-0043",)), Code.ENTRY_OBSOLETE, Severity.REFUSE),
@@ -78,7 +79,7 @@ def codes(facts: PairFacts, *, strict: bool = False) -> list[tuple[str, str]]:
         (model(replaced_by=("",)), Code.ENTRY_OBSOLETE, Severity.REFUSE),
         (model(status="WDRN"), Code.ENTRY_OBSOLETE, Severity.REFUSE),
     ],
-    ids=range(23),
+    ids=range(24),
 )
 def test_rule_remarks(facts: PairFacts, code: Code, severity: Severity) -> None:
     assert codes(facts) == [(code, severity)]
@@ -93,7 +94,7 @@ def test_rule_remarks(facts: PairFacts, code: Code, severity: Severity) -> None:
         header(contours=(LEVEL, LEVEL)),
         header(contours=(LEVEL, replace(LEVEL, level=9, primary=False))),
         header(status="HPUB"),
-        header(remarks=("Micrographs were denoised images of the kind", "Topaz denoised micrographs were picked")),
+        header(remarks=("Micrographs were denoised with Topaz", "Denoised micrographs were picked")),
         header(remarks=("Focused on the biology",), software=("RELION", "cryoSPARC")),
         voxels(half_maps=HALVES),
         voxels(fit=None),
