@@ -105,7 +105,7 @@ def hand_is_right(facts: PairFacts, *, strict: bool) -> Finding | None:
         f"Mirrored along {fit.mirror}, the map fits the model with a correlation of {fit.mirrored:.2f} instead of "
         f"{fit.correlation:.2f}; its hand may be wrong."
     )
-    numbers = {"axis": fit.mirror, "mirrored": round(fit.mirrored, 3), "correlation": round(fit.correlation, 3)}
+    numbers = {"axis": fit.mirror, "correlation_mirrored": round(fit.mirrored, 3), "correlation": round(fit.correlation, 3)}
     return warn(Code.HAND_SUSPECTED, sentence, numbers, "Compare the hand of the map with that of the model.")
 
 
@@ -120,7 +120,7 @@ def scale_is_right(facts: PairFacts, *, strict: bool) -> Finding | None:
         f"With grid steps {abs(change):.1f} % {'larger' if change > 0 else 'smaller'} the map fits the model with a correlation "
         f"of {fit.scaled:.2f} instead of {fit.correlation:.2f}; its pixel size may be wrong."
     )
-    numbers = {"scale": round(fit.scale, 4), "scaled": round(fit.scaled, 3), "correlation": round(fit.correlation, 3)}
+    numbers = {"scale": round(fit.scale, 4), "correlation_rescaled": round(fit.scaled, 3), "correlation": round(fit.correlation, 3)}
     return warn(Code.SCALE_SUSPECTED, sentence, numbers, "Check the pixel size in the header of the map.")
 
 

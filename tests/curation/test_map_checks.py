@@ -112,7 +112,7 @@ def test_rule_is_silent(facts: PairFacts) -> None:
 def test_sentences_say_numbers_and_sources() -> None:
     finding = next(f for f in run_checks(fit(correlation=0.3, scale=1.03, scaled=0.55)) if f.code is Code.SCALE_SUSPECTED)
     assert "3.0 % larger" in finding.sentence
-    assert finding.numbers == {"scale": 1.03, "scaled": 0.55, "correlation": 0.3}
+    assert finding.numbers == {"scale": 1.03, "correlation_rescaled": 0.55, "correlation": 0.3}
     refusal = first_refusal(run_checks(replace(header(replaced_by=("EMD-0043",)), model=replace(MODEL, status="OBS"))))
     assert refusal is not None
     assert refusal.sentence == "Not a current entry: EMD-0042 was replaced by EMD-0043 (h.xml); 9zaa was withdrawn (9zaa.cif.gz)."
