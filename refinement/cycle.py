@@ -147,6 +147,7 @@ def _with_side_chains(
         moved=moved,
         only=doubtful(model.structure, problem.interpolated) if settings.side_chains == "doubtful" else None,
         fixed=problem.images_by_residue(model.structure),
+        cliques=settings.side_chain_cliques,
         threads=problem.threads,
     )
     return replace(model.moved(problem.imposed(fit.structure.positions)), searched_at=searched_at), list(fit.moves)

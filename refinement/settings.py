@@ -127,6 +127,9 @@ class Settings(BaseModel):
     side_chain_gain: float = Field(
         0.5, ge=0, description="By this much another rotamer must be better; less is within the noise of the search."
     )
+    side_chain_cliques: bool = Field(
+        True, description="Up to three side chains that compete for room are moved together; alone none of them can move."
+    )
     side_chain_restless: float = Field(
         0.5, ge=0, description="Å; after the first search those near atoms that moved further are repeated: a third as many."
     )
@@ -148,6 +151,11 @@ class Settings(BaseModel):
         8,
         ge=0,
         description="Steps of the fit of occupancies; groups of conformers lie apart, so they converge together; 0: none.",
+    )
+    seeds: int = Field(
+        3,
+        ge=1,
+        description="Runs, from shaken atoms after the first, where EMRinger fell by more than its scatter of 0.4; 1: no more.",
     )
     harmless: bool = Field(
         True, description="Keep only a state that does no harm, and strengthen what failed; else the last one, come what may."
@@ -221,17 +229,19 @@ PROTOCOLS: dict[str, Settings] = {
         contacts="united",
         side_chain_cycles=10,
         side_chains="doubtful",
+        side_chain_cliques=False,
         backrub_cycles=0,
         flip_cycles=(),
         fragment_cycles=(),
         b_groups="residues",
         occupancy_evaluations=0,
+        seeds=1,
         harmless=False,
         place_below=-1.0,
         dock_below=-1.0,
         anneal_below=0.0,
     ),
-    "quick": Settings(protocol="quick", cycles=4, adp_evaluations=6),
+    "quick": Settings(protocol="quick", cycles=4, adp_evaluations=6, seeds=1),
 }
 """Protocols by name."""
 

@@ -283,7 +283,7 @@ def turn(chains: SideChains, s: int, n_chi: int, base: Floats, chi: Floats, poin
     copy_points(base, points)
     for k in range(n_chi):
         quad = chains.quads[s, k]
-        by = chi[k] * RADIAN - _dihedral(points, quad)
+        by = chi[k] * RADIAN - dihedral(points, quad)
         # the axis is moved by fewer χ than the atoms beyond it
         _rotate(points, chains, s, k + 1, points, quad[1], quad[2], by)
 
@@ -305,7 +305,7 @@ def copy_points(source: Floats, target: Floats) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _dihedral(points: Floats, quad: Longs) -> float:
+def dihedral(points: Floats, quad: Longs) -> float:
     """Return the dihedral angle of four points in radians."""
     a, b, c, d = quad[0], quad[1], quad[2], quad[3]
     ux, uy, uz = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1], points[b, 2] - points[a, 2]

@@ -36,7 +36,7 @@ def near_moved(atoms: Atoms, chains: SideChains, moved: NDArray[np.bool_]) -> ND
     points = atoms.positions[moved]
     if not len(points):
         return np.zeros(len(chains.compound), dtype=np.bool_)
-    offsets, _ = neighbours_around(atoms.positions[chains.beta], points, _longest(chains) + _touch(atoms))
+    offsets, _ = neighbours_around(atoms.positions[chains.beta], points, longest_reach(chains) + touch(atoms))
     return np.asarray(np.diff(offsets) > 0)
 
 
@@ -62,7 +62,7 @@ def rounds(atoms: Atoms, chains: SideChains, wanted: NDArray[np.int64], tables: 
     turning = np.zeros(len(atoms.weight), dtype=np.bool_)
     turning[chains.atoms[chains.level > 0]] = True
     still = np.flatnonzero(~turning & ~atoms.silent).astype(np.int32)
-    longest, touch = _longest(chains), _touch(atoms)
+    longest, apart = longest_reach(chains), touch(atoms)
     colour = _colours_of(atoms, chains, wanted)
     cost = np.diff(tables.first)[chains.compound] * np.diff(chains.first)
     for k in range(int(colour.max(initial=-1)) + 1):
@@ -71,9 +71,9 @@ def rounds(atoms: Atoms, chains: SideChains, wanted: NDArray[np.int64], tables: 
         for start in range(0, len(mine), BLOCK):
             rows = mine[start : start + BLOCK]
             centres, everywhere = atoms.positions[chains.beta[rows]], atoms.positions[chains.beta]
-            offsets, near = neighbours_around(centres, atoms.positions[still], longest[rows] + touch)
-            chain_offsets, others = neighbours_around(centres, everywhere, longest[rows] + touch + HINGE_REACH + longest.max())
-            yield rows, (offsets, still[near], chain_offsets, _ascending(chain_offsets, others))
+            offsets, near = neighbours_around(centres, atoms.positions[still], longest[rows] + apart)
+            chain_offsets, others = neighbours_around(centres, everywhere, longest[rows] + apart + HINGE_REACH + longest.max())
+            yield rows, (offsets, still[near], chain_offsets, ascending(chain_offsets, others))
 
 
 def dealt(rows: NDArray[np.int64], threads: int) -> NDArray[np.int64]:
@@ -81,20 +81,20 @@ def dealt(rows: NDArray[np.int64], threads: int) -> NDArray[np.int64]:
     return np.concatenate([np.arange(thread, len(rows), threads) for thread in range(threads)])
 
 
-def _longest(chains: SideChains) -> Floats:
+def longest_reach(chains: SideChains) -> Floats:
     """Return how far (Å) from Cβ any atom of each side chain can get."""
     return np.asarray(np.maximum.reduceat(chains.reach, chains.first[:-1]))
 
 
-def _touch(atoms: Atoms) -> float:
+def touch(atoms: Atoms) -> float:
     """Return the distance (Å) over which atoms may feel each other."""
     return 2.0 * float(atoms.radius.max()) + BOND_REACH + HINGE_REACH
 
 
 def _colours_of(atoms: Atoms, chains: SideChains, wanted: Longs) -> Longs:
     """Return the round of each of the side chains `wanted`."""
-    beta, longest = atoms.positions[chains.beta[wanted]], _longest(chains)[wanted]
-    apart = longest + _touch(atoms) + 2.0 * HINGE_REACH  # both may hinge
+    beta, longest = atoms.positions[chains.beta[wanted]], longest_reach(chains)[wanted]
+    apart = longest + touch(atoms) + 2.0 * HINGE_REACH  # both may hinge
     offsets, near = neighbours_around(beta, beta, apart + longest.max(initial=0.0))
     return np.asarray(_colours(beta, apart, longest, offsets, near))
 
@@ -120,7 +120,7 @@ def _colours(beta: Floats, apart: Floats, longest: Floats, offsets: Longs, near:
     return colours
 
 
-def _ascending(offsets: Longs, rows: Ints) -> Ints:
+def ascending(offsets: Longs, rows: Ints) -> Ints:
     """Sort the rows of each owner."""
     owner = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     return rows[np.lexsort((rows, owner))]

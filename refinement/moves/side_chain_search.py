@@ -108,7 +108,7 @@ def _search_one(
     for k in range(len(angles)):
         if k == 1:
             turn(chains, s, n_chi, base, best_chi, trial)
-            if chains.hinge[s, 0] < 0 or not _is_poor(atoms, field, chains, rules, s, trial):
+            if chains.hinge[s, 0] < 0 or not is_poor(atoms, field, chains, rules, s, trial):
                 break
         if abs(angles[k]) > NEAREST_ANGLE and best_angle * angles[k] <= 0.0:
             continue
@@ -130,7 +130,7 @@ def _search_one(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _is_poor(atoms: Atoms, field: Field, chains: SideChains, rules: Rules, s: int, points: Floats) -> bool:
+def is_poor(atoms: Atoms, field: Field, chains: SideChains, rules: Rules, s: int, points: Floats) -> bool:
     """Return whether a side chain lies in much less density than its backbone."""
     total, weight = np.zeros(2), np.zeros(2)
     for a in range(chains.first[s + 1] - chains.first[s]):
@@ -148,30 +148,43 @@ def _best_of(
     base: Floats, trial: Floats, chi: Floats, kept: int,
 ) -> float:  # fmt: skip
     """Write the best polished candidate to `chi` and return its energy."""
+    best, energies = np.empty((kept, 4)), np.empty(kept)
+    polished_candidates(atoms, field, chains, tables, rules, contacts, s, base, trial, best, energies)
+    place = 0
+    for k in range(1, kept):
+        if energies[k] < energies[place]:
+            place = k
+    lowest = energies[place]
+    if lowest < WIDE:
+        lowest = _polish(atoms, field, chains, tables, rules, contacts, s, base, trial, best[place], rules.favored, FINEST)
+        _copy(best[place], chi)
+    return lowest
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def polished_candidates(
+    atoms: Atoms, field: Field, chains: SideChains, tables: RotamerTables, rules: Rules, contacts: Contacts, s: int,
+    base: Floats, trial: Floats, best: Floats, energies: Floats,
+) -> None:  # fmt: skip
+    """Write different good conformations to `best` (k, 4), and their energies (k,), `WIDE` for those that aren't worth it."""
     compound = chains.compound[s]
     n_chi = tables.n_chi[compound]
-    best, energies = np.empty((kept, 4)), np.empty(kept)
-    for k in range(kept):
+    for k in range(len(energies)):
         energies[k] = WIDE
     hopeless = WIDE
     for c in range(tables.first[compound], tables.first[compound + 1]):
         turn(chains, s, n_chi, base, tables.chi[c], trial)
-        energy = tables.cost[c] + _map_energy(atoms, field, chains, s, trial, True)
+        energy = tables.cost[c] + map_energy(atoms, field, chains, s, trial, True)
         if energy - SLACK < min(energies[_worst(energies)], hopeless):
             energy += surroundings_energy(chains, rules, contacts, s, trial, True)
             energy += inner_energy(rules, contacts, trial)
             _insert(best, energies, tables.chi[c], energy, n_chi, tables.period[compound])
             hopeless = min(hopeless, energy + SLACK + POLISHABLE * abs(energy))
-    lowest, place = WIDE, 0
-    for k in range(kept):
+    for k in range(len(energies)):
         if energies[k] < hopeless:
-            energy = _polish(atoms, field, chains, tables, rules, contacts, s, base, trial, best[k], rules.favored, FINE)
-            if energy < lowest:
-                lowest, place = energy, k
-    if lowest < WIDE:
-        lowest = _polish(atoms, field, chains, tables, rules, contacts, s, base, trial, best[place], rules.favored, FINEST)
-        _copy(best[place], chi)
-    return lowest
+            energies[k] = _polish(atoms, field, chains, tables, rules, contacts, s, base, trial, best[k], rules.favored, FINE)
+        else:
+            energies[k] = WIDE
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -250,13 +263,13 @@ def _energy(
     if score < lowest_score:
         return WIDE
     turn(chains, s, tables.n_chi[compound], base, chi, trial)
-    energy = _map_energy(atoms, field, chains, s, trial, True) - math.log(max(score, TINY))
+    energy = map_energy(atoms, field, chains, s, trial, True) - math.log(max(score, TINY))
     energy += surroundings_energy(chains, rules, contacts, s, trial, True)
     return energy + inner_energy(rules, contacts, trial)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _map_energy(atoms: Atoms, field: Field, chains: SideChains, s: int, points: Floats, side: bool) -> float:
+def map_energy(atoms: Atoms, field: Field, chains: SideChains, s: int, points: Floats, side: bool) -> float:
     """Return the map energy of the side chain, or of its backbone."""
     energy = 0.0
     for a in range(chains.first[s + 1] - chains.first[s]):
@@ -272,7 +285,7 @@ def _fixed_part(
     atoms: Atoms, field: Field, chains: SideChains, rules: Rules, contacts: Contacts, s: int, points: Floats
 ) -> float:
     """Return the energy of the backbone that hinges, which is the same for every χ."""
-    energy = _map_energy(atoms, field, chains, s, points, False)
+    energy = map_energy(atoms, field, chains, s, points, False)
     return energy + surroundings_energy(chains, rules, contacts, s, points, False)
 
 

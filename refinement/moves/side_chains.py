@@ -15,6 +15,7 @@ import numpy as np
 from refinement.moves.puckers import flip_puckers
 from refinement.moves.rotamer_tables import rotamer_tables
 from refinement.moves.side_chain_atoms import room
+from refinement.moves.side_chain_cliques import search_cliques
 from refinement.moves.side_chain_rounds import dealt, near_moved, rounds
 from refinement.moves.side_chain_search import Field, search
 from refinement.moves.side_chain_setup import atoms_of, searchable, side_chains_of
@@ -89,6 +90,7 @@ def fit_side_chains(
     moved: NDArray[np.bool_] | None = None,
     only: NDArray[np.bool_] | None = None,
     fixed: NDArray[np.bool_] | None = None,
+    cliques: bool = True,
     threads: int = 1,
 ) -> SideChainFit:
     """Give every side chain its best rotamer in the map.
@@ -116,6 +118,8 @@ def fit_side_chains(
         No others are searched.
     fixed : NDArray[bool], shape (n_residues,), optional
         Residues that stay: images of others.
+    cliques : bool
+        Move side chains together where they compete for room.
     threads : int
         Threads; the result doesn't depend on it.
     """
@@ -138,7 +142,11 @@ def fit_side_chains(
             wanted &= ~fixed[targets.residue[chosen]]
         field = Field(density.coefficients, density.grid_matrix, density.corner, density.basis)
         angles = np.array(ANGLES if backrub else ANGLES[:1])
-        gains[targets.residue[chosen]] = _searched(atoms, field, chains, np.flatnonzero(wanted), rules, angles, threads)
+        found = _searched(atoms, field, chains, np.flatnonzero(wanted), rules, angles, threads)
+        if cliques:
+            free = np.ones(len(chosen), dtype=np.bool_) if fixed is None else ~fixed[targets.residue[chosen]]
+            search_cliques(atoms, field, chains, np.flatnonzero(wanted), free, rotamer_tables(), rules, room(), found)
+        gains[targets.residue[chosen]] = found
     fitted = structure.moved(atoms.positions[model.heavy])
     fitted, prolines, better = flip_puckers(fitted, density, map_weight, rules.gain, fixed=fixed)
     gains[prolines] = better
