@@ -82,7 +82,7 @@ def refine_into_half(
             weighted_like(work, density, resolution),
             resolution=resolution,
             library=library,
-            settings=settings,
+            settings=settings.model_copy(update={"seeds": 1}),  # EMRinger of half a map says little
             threads=threads,
             reference=structure if reference is None and settings.hold_start else reference,
             log=log,

@@ -23,6 +23,7 @@ from refinement.repair import with_best_repaired
 from refinement.restraints.reference_model import reference_restraints
 from refinement.restraints.topology import build_topology
 from refinement.score import harm
+from refinement.seeds import best_of_seeds, shaken_start
 from refinement.states import Problem, State, Strengths, elimination_pattern, make_state, make_target
 from refinement.symmetric import with_copies, with_fitted_operators
 from refinement.threads import processors
@@ -135,7 +136,12 @@ def refine(
     start = prepared(initial, problem, log)
     if operators is None:
         start = annealed(start, problem, seed, log, progress)
-    final, record = _refined(initial, start, problem, operators, log, progress)
+
+    def again(number: int) -> tuple[Structure, dict[str, Any]]:
+        return _refined(initial, shaken_start(start, problem, seed + number), problem, operators, log, progress)
+
+    first = _refined(initial, start, problem, operators, log, progress)
+    final, record = best_of_seeds(first, initial, problem, again, log)
     return Refined(final, {**record, "placement": placed.record, "start": _row(initial)})
 
 
