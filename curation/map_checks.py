@@ -120,7 +120,8 @@ def scale_is_right(facts: PairFacts, *, strict: bool) -> Finding | None:
         f"With grid steps {abs(change):.1f} % {'larger' if change > 0 else 'smaller'} the map fits the model with a correlation "
         f"of {fit.scaled:.2f} instead of {fit.correlation:.2f}; its pixel size may be wrong."
     )
-    numbers = {"scale": round(fit.scale, 4), "correlation_rescaled": round(fit.scaled, 3), "correlation": round(fit.correlation, 3)}
+    rescaled, correlation = round(fit.scaled, 3), round(fit.correlation, 3)
+    numbers = {"scale": round(fit.scale, 4), "correlation_rescaled": rescaled, "correlation": correlation}
     return warn(Code.SCALE_SUSPECTED, sentence, numbers, "Check the pixel size in the header of the map.")
 
 
