@@ -176,16 +176,27 @@ class Settings(BaseModel):
         0.02, ge=0, description="CC_mask must rise by more than this, or the model stays where it was; refinement does the rest."
     )
     anneal_below: float = Field(
-        0.55,
+        0.75,
         ge=0,
         le=1,
-        description="Share of residues with their backbone in place; with fewer the model is annealed. Minimisation mends what "
-        "has more; good models have 0.9.",
+        description="Share of residues with their backbone in place; with fewer the model is annealed. Good models have 0.9.",
+    )
+    anneal_gain: float = Field(
+        0.03, ge=0, description="CC_mask must rise by more than this, or the model stays as it was: minimisation does as well."
     )
     anneal_stages: tuple[tuple[float, int, float, float], ...] = Field(
-        ((2.5, 250, 4.0, 4.0), (1.9, 250, 4.0, 4.0), (1.4, 250, 4.0, 4.0), (1.0, 500, 4.0, 0.5)),
+        (
+            (4.0, 300, 4.0, 4.0),
+            (2.5, 250, 4.0, 4.0),
+            (1.9, 250, 4.0, 4.0),
+            (1.4, 250, 4.0, 4.0),
+            (1.0, 500, 4.0, 0.5),
+        ),
         description="Annealing: resolution of the map relative to its own, steps of dynamics, temperatures at start and end; at "
         "12 backbones come apart.",
+    )
+    anneal_runs: int = Field(
+        4, ge=1, description="Annealing is repeated from the start until two runs agree, this often at most."
     )
     ncs: Ncs = Field(
         "auto",

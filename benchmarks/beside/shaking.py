@@ -32,6 +32,7 @@ HOT, MAX_STEPS = 4.0, 20_000
 """kT of dynamics, as that of annealing begins; restraints alone take haemoglobin 3 Å away in 700 steps."""
 SOFT, HELD = 300.0, 1e6
 """1/Å²; what is added to the curvature of atoms that are bonded, and of those that aren't, which stay: they would diffuse."""
+ROUNDS = 5
 REGULARISED = 60
 """Optimiser steps without a map after the shake."""
 NO_MAP = 1e-6
@@ -64,6 +65,17 @@ def shaken(structure: Structure, problem: Problem, distance: float, seed: int, *
     found = minimise(target, moved, max_iterations=REGULARISED, max_shift=0.25, curvature=target.variables(moved)).x
     target.close()
     return structure.moved(_superposed(found, structure.positions))
+
+
+def regularised(structure: Structure, problem: Problem) -> Structure:
+    """Return a model at the minimum of its restraints, without the map; targets that follow it are renewed on the way."""
+    for _ in range(ROUNDS):
+        target = make_target(Model.of(structure, problem.library), problem, NO_MAP, Strengths())
+        start = structure.positions
+        found = minimise(target, start, max_iterations=REGULARISED, max_shift=0.25, curvature=target.variables(start))
+        target.close()
+        structure = structure.moved(found.x)
+    return structure
 
 
 def _by_dynamics(structure: Structure, target: Target, distance: float, rng: np.random.Generator) -> Floats:

@@ -89,12 +89,30 @@ def test_what_dynamics_shook_comes_back(truth: Structure, shaken: Structure, pro
     np.testing.assert_array_equal(again.structure.positions, found.structure.positions)
 
 
+def test_runs_are_repeated_until_two_agree(
+    truth: Structure, shaken: Structure, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    astray = shaken.positions + 6.0
+    outcomes = iter([astray, truth.positions, truth.positions])
+    monkeypatch.setattr("refinement.annealing._dynamics", lambda *_: next(outcomes))
+    log = RunLog()
+    found = annealed(make_state("deposited", shaken, problem), problem, 0, log, quiet)
+    row = log._rows[-1]
+    assert len(row["rounds"]) == 3
+    assert row["rounds"][0]["alone"] < 0.5 < 0.9 < row["rounds"][1]["alone"]
+    assert [step["cc"] for step in row["rounds"]] == sorted(step["cc"] for step in row["rounds"])
+    assert off(found.structure, truth) < 0.3
+
+
 def test_an_outcome_that_fits_no_better_is_left(shaken: Structure, problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("refinement.annealing._dynamics", lambda start, _problem, _rng: start.structure.positions + 2.0)
+    monkeypatch.setattr("refinement.annealing._dynamics", lambda *_: shaken.positions + 6.0)
     log, start = RunLog(), make_state("deposited", shaken, problem)
-    assert annealed(start, problem, 0, log, quiet) is start
-    assert not log._rows[-1]["kept"]
-    assert log._rows[-1]["sentence"].endswith(": undone.")
+    demanding = replace(problem, settings=Settings(anneal_gain=0.9))
+    assert annealed(start, demanding, 0, log, quiet) is start
+    row = log._rows[-1]
+    assert not row["kept"]
+    assert row["cc_after"] < row["cc_without"] + 0.9
+    assert row["sentence"].endswith(": undone.")
 
 
 def test_few_residues_say_nothing(truth: Structure, problem: Problem) -> None:
