@@ -198,7 +198,7 @@ def _add_pair(command: argparse.ArgumentParser) -> None:
         "--archive",
         default=os.environ.get("CERES_ARCHIVE") or "public",
         metavar="URL_OR_DIR",
-        help="where pdb/ and emdb/ are (default: the public archives)",
+        help="where pdb/ and emdb/ are: a folder, a URL, or several with commas (default: the public archives)",
     )
     command.add_argument("--cache", type=Path, default=_default_cache(), metavar="DIR", help="where downloads are kept")
     command.add_argument("--strict", action="store_true", help="apply the exclusion rules literally, as in 2020")

@@ -62,6 +62,8 @@ class Patience:
         Seconds between attempts; the wait doubles from the first to the longest, and chance is added to it.
     connect, chunk : float
         Seconds to wait for a connection and for the next bytes. There is no limit for a whole file.
+    slowest : float
+        Bytes a second; a connection that brings fewer for `chunk` seconds is given up.
     longest_pause : float
         Seconds that a server may ask for; if it wants more, the next mirror is asked.
     """
@@ -71,6 +73,7 @@ class Patience:
     longest_wait: float = 20.0
     connect: float = 15.0
     chunk: float = 60.0
+    slowest: float = 1000.0
     longest_pause: float = 120.0
 
     @property

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import random
+import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -51,6 +52,10 @@ RANGE_NOT_SATISFIABLE = 416
 MISSING_STATUS = {404, 410}
 BAD_RANGES = 4
 """Answers in a row that don't fit the range that was asked for, before the file is begun anew."""
+LEAST_PLAIN = 1 << 18
+"""Bytes of a file without a checksum from which on it is resumed."""
+OVERLAP = 1 << 12
+"""Bytes of such a file that are fetched again when it is resumed; they must be those that are here."""
 MAX_BEGINNINGS = 8
 """Connections whose bytes can be dropped one after the other, the last one first."""
 OPINIONS = 4
@@ -103,8 +108,9 @@ def download(
 class Transfer:
     """A file on its way into a partial file.
 
-    Only a gzipped file is resumed: its checksum tells whether the pieces belong together. What can be seen to be
-    damaged while it arrives is dropped back to where the connection began that brought it.
+    A gzipped file is resumed where it broke off: its checksum tells whether the pieces belong together. What can be
+    seen to be damaged while it arrives is dropped back to where the connection began that brought it. Of other files
+    only large ones are resumed, from a few bytes before, which must agree.
 
     Parameters
     ----------
@@ -228,9 +234,9 @@ class Transfer:
         """Take up what an earlier process left, if it is known what it belongs to and it isn't damaged."""
         try:
             self._version = Version(**json.loads(self._version_path.read_text(encoding="utf-8")))
-            if self._version.url in self._urls and self._verifier.has_checksum:
+            if self._version.url in self._urls:
                 feed_file(self._verifier, self._part)
-                if self._verifier.damage is None:
+                if self._verifier.damage is None and self._begin_at > 0:
                     return
         except (OSError, ValueError, TypeError):
             pass
@@ -240,6 +246,14 @@ class Transfer:
         self.discard()
         self._version, self._verifier = None, Verifier(self._name)
         self._beginnings, self._doubts, self._bad_ranges = [], 0, 0
+
+    @property
+    def _begin_at(self) -> int:
+        """Byte from which on the file is asked for; 0 to have all of it."""
+        size = self._verifier.size
+        if self._verifier.has_checksum:
+            return size
+        return size - OVERLAP if size >= LEAST_PLAIN else 0
 
     def _from_mirror(self, url: str) -> Receipt:
         """Fetch from one mirror, however often the line breaks, as long as something comes each time."""
@@ -296,8 +310,8 @@ class Transfer:
         # Encodings are switched off: the byte ranges must be those of the file itself.
         headers = {"Accept-Encoding": "identity"}
         validator = self._version.validator(url) if self._version is not None else ""
-        if self._verifier.size and validator and self._verifier.has_checksum:
-            return headers | {"Range": f"bytes={self._verifier.size}-", "If-Range": validator}
+        if self._begin_at > 0 and validator:
+            return headers | {"Range": f"bytes={self._begin_at}-", "If-Range": validator}
         if self._verifier.size:
             self._start_over()
         return headers | (conditional(self._known, url) if self._known is not None else {})
@@ -322,11 +336,12 @@ class Transfer:
         """Decide what it means that the server has no bytes after ours: all is here, or nothing fits."""
         total = response.headers.get("Content-Range", "").rpartition("/")[2]
         stated = int(total) if total.isdigit() else None
-        if self._verifier.complete and stated in (None, self._verifier.size):
-            return
-        if stated == self._verifier.size:
-            self._judge_length()
-            return
+        if self._verifier.has_checksum:
+            if self._verifier.complete and stated in (None, self._verifier.size):
+                return
+            if stated == self._verifier.size:
+                self._judge_length()
+                return
         if stated is not None and stated < self._verifier.size:
             self._bad_ranges = BAD_RANGES
         message = "the server has no bytes after those that are here"
@@ -347,7 +362,7 @@ class Transfer:
                 self._start_over()
                 message = "the file changed while it was fetched"
                 raise TryAgainError(message)
-            if range_start(response) != self._verifier.size:
+            if range_start(response) != self._begin_at:
                 message = "the server sends other bytes than those that were asked for"
                 raise self._bad_range(message)
         elif self._verifier.size or self._part.exists():
@@ -356,7 +371,7 @@ class Transfer:
                 raise self._bad_range(message)
             self._start_over()
         length = response.headers.get("Content-Length", "")
-        size = self._verifier.size + int(length) if length.isdigit() else None
+        size = self._begin_at + int(length) if length.isdigit() else None
         if size is not None and size > self._max_bytes:
             raise self._too_large(size)
         if self._version is None:
@@ -374,9 +389,9 @@ class Transfer:
         if not self._beginnings or self._beginnings[-1].size != verifier.size:
             self._beginnings = [*self._beginnings[1 - MAX_BEGINNINGS :], verifier.copy()]
             self._doubts = 0
-        with self._part.open("ab") as out, self._room():
+        with self._room(), self._part.open("ab") as out:
             # Pieces are taken as they come: collecting them would lose the last one when the line breaks.
-            for chunk in response.iter_raw():
+            for chunk in self._beyond(_quick_enough(response.iter_raw(), self._patience)):
                 verifier.feed(chunk)
                 out.write(chunk)
                 if verifier.size > self._max_bytes:
@@ -392,6 +407,19 @@ class Transfer:
             self._fall_back()
             message = f"the bytes are damaged: {verifier.damage}"
             raise TryAgainError(message)
+
+    def _beyond(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass on the bytes that aren't here yet; those that are must be the same."""
+        with self._part.open("rb") as part:
+            part.seek(self._begin_at)
+            here = part.read(self._verifier.size - self._begin_at)
+        for chunk in chunks:
+            again, here = here[: len(chunk)], here[len(chunk) :]
+            if not chunk.startswith(again):
+                message = "the server sends other bytes than those that are here"
+                raise self._bad_range(message)
+            if len(chunk) > len(again):
+                yield chunk[len(again) :]
 
     @contextmanager
     def _room(self) -> Iterator[None]:
@@ -417,13 +445,15 @@ class Transfer:
         os.truncate(self._part, self._verifier.size)
 
     def _judge_length(self) -> None:
-        """Ask for more if a gzip stream isn't closed, until the server has ended it twice at the same byte."""
+        """Ask for more if the file isn't whole and can be resumed, until the server has ended it twice at one byte."""
         if self._verifier.is_error_page:
             self._start_over()
             message = "the server sends a page for people in place of the file"
             raise TryAgainError(message)
         end = (self._verifier.size, self._verifier.sha256)
-        if self._verifier.complete or self._verifier.damage or self._ended_at == end:
+        resumable = self._begin_at > 0 and not self._verifier.has_checksum
+        whole = self._verifier.complete and not (resumable and self._verifier.oddity(self._part))
+        if whole or self._verifier.damage or self._ended_at == end:
             return
         self._ended_at = end
         message = f"the file ends in the middle, after {self._verifier.size} bytes"
@@ -433,3 +463,17 @@ class Transfer:
         self.discard()
         message = f"{self._name} has {size} bytes or more; at most {self._max_bytes} are accepted."
         return FileDamagedError("file_too_large", message, "Raise the limit if this file is meant.")
+
+
+def _quick_enough(chunks: Iterable[bytes], patience: Patience) -> Iterator[bytes]:
+    """Pass on what comes; give up a connection that brings next to nothing, for it would never time out."""
+    since, size = time.monotonic(), 0
+    for chunk in chunks:
+        yield chunk
+        size += len(chunk)
+        elapsed = time.monotonic() - since
+        if elapsed > patience.chunk:
+            if size < patience.slowest * elapsed:
+                message = f"the connection brought {size} bytes in {elapsed:.0f} s"
+                raise TryAgainError(message)
+            since, size = time.monotonic(), 0

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 FAULTS = (
     "cut", "stall", "busy", "asks for a pause", "broken", "no such range", "too long", "too short",
-    "moved", "moved in a circle", "error page", "garbage", "from the beginning", "another range",
+    "trickle", "moved", "moved in a circle", "error page", "garbage", "from the beginning", "another range",
 )  # fmt: skip
 RESUMED_ONLY = {"no such range", "garbage", "from the beginning", "another range"}
 """Faults of answers to a request for a part of a file."""
-INTERRUPTIONS = {"cut", "stall", "too long", "too short"}
+INTERRUPTIONS = {"cut", "stall", "trickle", "too long", "too short"}
 """Faults after which a part of a file is asked for."""
 PIECE = 8192
 ERROR_PAGE = b"<html><body><h1>Service temporarily unavailable</h1></body></html>"
@@ -183,6 +183,9 @@ class _Handler(BaseHTTPRequestHandler):
         for key, value in headers.items():
             self.send_header(key, value)
         self.end_headers()
+        if fault == "trickle":
+            self.trickle(path, body)
+            return
         self.send_body(path, body)
         if fault == "stall":
             self.connection.settimeout(self.state.stall)
@@ -190,6 +193,18 @@ class _Handler(BaseHTTPRequestHandler):
                 self.connection.recv(1)  # until the client gives up
         if len(body) < length or fault == "stall":
             self.close_connection = True
+
+    def trickle(self, path: str, body: bytes) -> None:
+        """Send some of the file, then a byte now and then: the line never falls silent."""
+        some = len(body) // 2
+        self.send_body(path, body[:some])
+        ends = time.monotonic() + 4 * self.state.stall
+        for place in range(some, len(body)):
+            if self.close_connection or time.monotonic() > ends:
+                break
+            time.sleep(0.02)
+            self.send_body(path, body[place : place + 1])
+        self.close_connection = True
 
     def send_body(self, path: str, body: bytes) -> None:
         for start in range(0, len(body), PIECE):

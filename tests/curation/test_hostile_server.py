@@ -12,7 +12,7 @@ import pytest
 
 from curation.archive import Archive, header_path
 from curation.curate import curate
-from curation.download import ArchiveError, FileDamagedError, FileMissingError, Patience
+from curation.download import LEAST_PLAIN, OVERLAP, ArchiveError, FileDamagedError, FileMissingError, Patience
 from curation.example import build_example_archive
 from curation.holdings import list_pairs
 from refinement.maps.header import format_header
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 PATIENCE = Patience(attempts=8, first_wait=0.005, longest_wait=0.02, chunk=0.5)
 MAP = "emdb/structures/EMD-0042/map/emd_0042.map.gz"
-PACKED = gzip.compress(bytes(5000))
+MASK = "emdb/structures/EMD-0042/masks/emd_0042_msk_1.map"
+PACKED = gzip.compress(bytes(5000), mtime=0)
 HEADER = header_path("EMD-0042")
 
 
@@ -33,7 +34,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dims = (50, 50, 50)
     head = format_header(dims, gemmi.UnitCell(*map(float, dims), 90, 90, 90), np.zeros(3), (0.0, 1.0, 0.5, 0.1))
     voxels = random.Random(7).randbytes(4 * 50**3)  # noqa: S311
-    for path, content in ((MAP, gzip.compress(head + voxels, mtime=0)), (HEADER, b"<emd>" + b"<x/>" * 2000 + b"</emd>\n")):
+    contents = {
+        MAP: gzip.compress(head + voxels, mtime=0),
+        MASK: head + voxels,
+        HEADER: b"<emd>" + b"<x/>" * 2000 + b"</emd>\n",
+    }
+    for path, content in contents.items():
         (folder / path).parent.mkdir(parents=True)
         (folder / path).write_bytes(content)
     return folder
@@ -52,8 +58,9 @@ def test_one_fault_again_and_again(root: Path, tmp_path: Path, fault: str) -> No
         server = HostileServer(root, seed=seed, chance=0.8, faults=("cut", fault))
         with running(server), Archive(server.url, cache, patience=PATIENCE) as archive:
             archive.fetch(MAP)
+            archive.fetch(MASK)
             archive.fetch(HEADER)
-        assert stored_as_served(cache, root) == [HEADER, MAP]
+        assert stored_as_served(cache, root) == [HEADER, MAP, MASK]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -70,12 +77,26 @@ def test_curation_of_the_example_is_the_same(example: Path, tmp_path: Path, seed
     assert stored_as_served(tmp_path / "cache", example)
 
 
-def test_what_is_cut_is_not_fetched_twice(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("path", "repeated"), [(MAP, 0), (MASK, OVERLAP)])
+def test_what_is_cut_is_not_fetched_twice(root: Path, tmp_path: Path, path: str, repeated: int) -> None:
     server = HostileServer(root, faults=("cut",), chance=1.0, in_a_row=20)
     with running(server), Archive(server.url, tmp_path / "cache", patience=PATIENCE) as archive:
-        archive.fetch(MAP)
-    assert server.done["cut"] > 5
-    assert server.fetched_again((root / MAP).stat().st_size) == 0.0
+        archive.fetch(path)
+    beginnings = [int(wanted[6:-1]) for _, wanted, status in server.requests if wanted and status == 206]
+    assert len(beginnings) >= 5
+    sent_from_the_start = [wanted for _, wanted, _ in server.requests].count(None)
+    # A file without a checksum is fetched anew as long as little of it is here.
+    assert sent_from_the_start == 1 or path == MASK
+    whole = (root / path).stat().st_size
+    assert sum(server.sent.values()) <= whole + repeated * len(beginnings) + (sent_from_the_start - 1) * LEAST_PLAIN
+
+
+def test_a_server_that_sends_other_bytes_than_before_is_not_believed(root: Path, tmp_path: Path) -> None:
+    server = HostileServer(root, faults=("cut", "garbage"), chance=1.0, in_a_row=3, seed=4)
+    with running(server), Archive(server.url, tmp_path / "cache", patience=PATIENCE) as archive:
+        archive.fetch(MASK)
+    assert server.done["garbage"] > 0
+    assert stored_as_served(tmp_path / "cache", root) == [MASK]
 
 
 def test_an_error_page_is_never_a_file(root: Path, tmp_path: Path) -> None:
@@ -87,7 +108,9 @@ def test_an_error_page_is_never_a_file(root: Path, tmp_path: Path) -> None:
     assert stored_as_served(tmp_path / "cache", root) == []
 
 
-@pytest.mark.parametrize("content", [PACKED[:-9], PACKED[:12] + bytes(40), b"plain", b""])
+@pytest.mark.parametrize(
+    "content", [PACKED[:-9], PACKED[:12] + bytes(40), b"plain", b""], ids=["cut", "damaged", "not packed", "empty"]
+)
 def test_what_is_damaged_in_the_archive_itself_is_refused(tmp_path: Path, content: bytes) -> None:
     folder = tmp_path / "served"
     (folder / MAP).parent.mkdir(parents=True)
@@ -110,6 +133,7 @@ def test_what_is_damaged_in_the_archive_itself_is_refused(tmp_path: Path, conten
         (HEADER, b"not even XML"),
         ("emdb/status/latest/emdb_released_holdings.json", b'{"EMD-1": '),
     ],
+    ids=["map", "cut XML", "no XML", "cut JSON"],
 )
 def test_what_is_odd_in_the_archive_itself_is_believed_when_it_comes_twice(tmp_path: Path, path: str, content: bytes) -> None:
     folder = tmp_path / "served"

@@ -105,6 +105,7 @@ def test_a_bomb_is_defused() -> None:
         ("a.json", b"[" * 100_000, "JSON"),
         ("a.txt", b"anything", ""),
     ],
+    ids=itertools.count(),
 )
 def test_oddities(tmp_path: Path, name: str, data: bytes, odd: str) -> None:
     path = tmp_path / name
