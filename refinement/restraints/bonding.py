@@ -14,6 +14,7 @@ import numpy as np
 
 from refinement.cells import neighbour_pairs
 from refinement.restraints.graph import Neighbours, neighbours
+from refinement.restraints.links import isopeptides
 from refinement.structure import ResidueKind
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def find_bonds(structure: Structure, library: gemmi.MonLib | None) -> Bonding:
     -------
     Bonding
         Bonds inside residues come from the dictionary whatever their length; links are the declared
-        ones, polymer links, disulfides and ligands within bonding distance.
+        ones, polymer links, disulfides, isopeptides and ligands within bonding distance.
     """
     inside, loose = _inside_bonds(structure, library)
     external, coordination = find_links(structure)
@@ -194,8 +195,8 @@ def find_links(structure: Structure) -> tuple[NDArray[np.int32], NDArray[np.int3
     linked = _polymer_links(structure, i, j, length) | _disulfides(structure, i, j, length)
     linked |= _ligand_links(structure, i, j, (length < LIGAND_STRETCH * span) & (length > LIGAND_SQUEEZE * span))
     found = np.stack([i[linked], j[linked]], axis=1)
-    declared = _declared(structure)
-    external = np.unique(np.concatenate([found, declared]), axis=0) if len(declared) else found
+    further = np.concatenate([_declared(structure), np.sort(isopeptides(structure), axis=1)])
+    external = np.unique(np.concatenate([found, further]), axis=0) if len(further) else found
     return external.astype(np.int32), coordination.astype(np.int32)
 
 

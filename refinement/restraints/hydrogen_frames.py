@@ -38,11 +38,12 @@ Frames = tuple[list[int], int, list[Coefficients], int]
 
 
 class External(NamedTuple):
-    """A bond that leaves the residue: own atom, element and altloc of the other end."""
+    """A bond that leaves the residue: own atom, element and altloc of the other end, and whether it is an amide or imine."""
 
     atom: int
     element: int
     altloc: str
+    conjugated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +262,8 @@ class _Conformer:
             return hydrogens if full_ammonium else [] if ring else hydrogens[:1]
         if name == "O5'" and compound.group in NUCLEOTIDES and not links and "P" not in self.at:
             return ["HO5'"]
+        if len(hydrogens) > 1 and any(self.external[-2 - reference].conjugated for reference in self.outside.get(index, ())):
+            return hydrogens[:1]  # lysine that has become an amide or a Schiff base
         missing = sum(other not in self.at for other in compound.heavy(name))
         surplus = max(0, links - missing)
         return hydrogens[: len(hydrogens) - surplus] if surplus else hydrogens

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 METAL_BINDERS = {("HIS", "ND1"), ("HIS", "NE2"), ("CYS", "SG")}
 """Atoms that lose their hydrogen when they bind a metal."""
 HYDROGEN = gemmi.Element("H")
+CARBON, NITROGEN, OXYGEN = 6, 7, 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,7 +152,7 @@ def _plans(
 ) -> Iterator[tuple[NDArray[np.int32], Plan, NDArray[np.int32]]]:
     """Yield residue rows, their common plan and the external atoms of each row."""
     residues = structure.residues
-    links = _external(structure, bonding)
+    links = _external(structure, bonding, library)
     bare = _bare_atoms(structure, bonding)
     starts = np.ones(len(residues), dtype=bool)
     starts[1:] = residues.chain_index[1:] != residues.chain_index[:-1]
@@ -175,18 +176,39 @@ def _plans(
             yield rows, plan, others.reshape(len(rows), len(outside))
 
 
-def _external(structure: Structure, bonding: Bonding) -> dict[int, list[tuple[External, int]]]:
+def _external(structure: Structure, bonding: Bonding, library: gemmi.MonLib) -> dict[int, list[tuple[External, int]]]:
     """Return for each residue row its bonds to other residues, and the atoms at the other end."""
     first = structure.residues.first
     found: dict[int, list[tuple[External, int]]] = {}
     for pair in bonding.external.tolist():
         for own, other in (pair, pair[::-1]):
             row = int(structure.residue[own])
-            end = External(own - int(first[row]), int(structure.elements[other]), str(structure.altloc[other]))
+            element, altloc = int(structure.elements[other]), str(structure.altloc[other])
+            end = External(own - int(first[row]), element, altloc, _is_conjugated(structure, bonding, library, own, other))
             found.setdefault(row, []).append((end, other))
     for links in found.values():
         links.sort()
     return found
+
+
+def _is_conjugated(structure: Structure, bonding: Bonding, library: gemmi.MonLib, nitrogen: int, carbon: int) -> bool:
+    """Return whether a link from nitrogen to carbon is an amide (one oxygen there), or an imine (that has lost its oxygen)."""
+    elements = structure.elements
+    if elements[nitrogen] != NITROGEN or elements[carbon] != CARBON or structure.names[nitrogen] == "N":
+        return False  # the backbone has rules of its own
+    around = bonding.neighbours.of(carbon)
+    ends = [other for other in around[elements[around] == OXYGEN].tolist() if len(bonding.neighbours.of(other)) == 1]
+    if len(ends) == 1 and len(around) == 3:
+        return True
+    row = structure.residue[carbon]
+    compound = str(structure.residues.compound[row])
+    present = set(structure.names[structure.residue == row].tolist())
+    name = str(structure.names[carbon])
+    if len(around) != 2 or compound not in library.monomers:
+        return False
+    double = (bond for bond in library.monomers[compound].rt.bonds if bond.type == gemmi.BondType.Double)
+    pairs = [{bond.id1.atom, bond.id2.atom} for bond in double]
+    return any(name in pair and not pair <= present for pair in pairs)
 
 
 def _bare_atoms(structure: Structure, bonding: Bonding) -> dict[int, frozenset[int]]:

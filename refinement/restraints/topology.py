@@ -21,6 +21,7 @@ from refinement.restraints.arrays import Angles, BondKind, Bonds, Chiralities, P
 from refinement.restraints.bonding import compatible
 from refinement.restraints.graph import Exclusions, Neighbours, exclusions, neighbours
 from refinement.restraints.library import unknown_compounds
+from refinement.restraints.link_targets import with_link_chemistry
 from refinement.restraints.links import add_links, covalent_sum
 from refinement.structure import ResidueKind
 
@@ -144,7 +145,7 @@ def build_topology(structure: Structure, library: gemmi.MonLib, *, partial: bool
     bonded = neighbours(len(structure), bonds.atoms)
     topology = Topology(
         bonds=bonds,
-        angles=_with_link_angles(gather.angles(topo), bonds, bonded, structure),
+        angles=gather.angles(topo),
         torsions=gather.torsions(topo, structure),
         chiralities=gather.chiralities(topo),
         planes=gather.planes(topo),
@@ -155,6 +156,8 @@ def build_topology(structure: Structure, library: gemmi.MonLib, *, partial: bool
         unrestrained=unrestrained,
         warnings=tuple(warnings),
     )
+    topology = with_link_chemistry(topology, structure)
+    topology = replace(topology, angles=_with_link_angles(topology.angles, topology.bonds, bonded, structure))
     return _without_made_up(topology, structure, unknown) if unknown else topology
 
 
