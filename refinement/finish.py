@@ -17,6 +17,7 @@ import numpy as np
 from refinement.b_factors import with_fitted_b
 from refinement.moves.adp import cc_mask
 from refinement.moves.naming import with_standard_names
+from refinement.repair import firm, spoilt_residues
 from refinement.score import FEW_CLASHES, harm
 from refinement.states import make_state, make_target
 from refinement.symmetry.target import Further, minimise_model
@@ -41,6 +42,8 @@ ROUNDS = 4
 """Of least squares alone; each begins with new scales and B factors."""
 RETRIES, WEAKER = 2, 0.7
 """How often what did harm is tried again with what failed held more strongly; the second time the map pulls this much less."""
+HELD = frozenset({"rotamer_outliers", "rama_outliers", "cbeta_deviations", "cis_nonproline", "twisted_peptides"})
+"""Harms of single residues, which then have their torsions held where they were before."""
 STILL = 0.01
 """Å; a round that moves atoms by less (rms) is the last one."""
 LEAST_CURVATURE = 1e-3
@@ -106,9 +109,11 @@ def finish(
     best, model = structure, kept.model.moved(at.imposed(kept.structure.positions))
     record: dict[str, Any] = {"target": settings.target, "kept": False, "cc_before": cc, "rounds": []}
     strengths, refused = replace(strengths), 0
+    keep = np.zeros(len(model.structure.residues), dtype=np.bool_)
     for _ in range(ROUNDS):
         term, balance = _whole_map_term(best, weight * strengths.map, problem)
-        found = _minimised(model, term, balance, weight, strengths, at)
+        firmly = replace(at, reference=firm(model.structure, keep, at.reference)) if keep.any() else at
+        found = _minimised(model, term, balance, weight, strengths, firmly)
         moved = with_standard_names((at.unique.part(best) if at.unique else best).moved(found))
         state = make_state("finish", moved, at, like=model)
         fit = with_fitted_b(moved, at, problem, like=best, evaluations=settings.finish_adp_evaluations)
@@ -119,7 +124,8 @@ def finish(
             refused += 1
             if record["kept"] or refused > RETRIES:
                 break
-            strengths.raise_for(harms)
+            keep |= spoilt_residues(kept, state, sorted(HELD.intersection(harms)), at.topology, at.library)
+            strengths.raise_for([name for name in harms if name not in HELD])
             strengths.map *= WEAKER if refused > 1 or not harms else 1.0
             continue
         best, cc, model, record["kept"] = fit.structure, fit.cc_after, state.model, True

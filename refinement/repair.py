@@ -116,8 +116,8 @@ def repaired(state: State, start: State, initial: State, problem: Problem, weigh
             break
         put_back = widened(current.structure, spoilt | put_back)
         model = state.model.moved(problem.imposed(restored(state.structure, start.structure, put_back)))
-        firm = _firm(start.structure, put_back, problem.reference)
-        target = make_target(model, replace(problem, reference=firm), weight, strengths)
+        held_there = firm(start.structure, put_back, problem.reference)
+        target = make_target(model, replace(problem, reference=held_there), weight, strengths)
         found = minimise_model(
             target,
             model.structure.positions,
@@ -182,7 +182,7 @@ def _with_ends(structure: Structure, run: NDArray[np.int64]) -> NDArray[np.int64
     return np.flatnonzero(widened(structure, mask))
 
 
-def _firm(start: Structure, residues: Mask, reference: DihedralRestraints | None) -> DihedralRestraints:
+def firm(start: Structure, residues: Mask, reference: DihedralRestraints | None) -> DihedralRestraints:
     """Return restraints on the torsions of some residues as `start` has them, and those of a reference model elsewhere."""
     torsions = named_torsions(start)
     torsions = torsions.select(residues[torsions.residue])

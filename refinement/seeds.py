@@ -3,7 +3,7 @@
 EMRinger (Barad et al. 2015, Nat. Methods 12, 943-946) asks only for the backbone and the map: whether the density round
 Cβ peaks where side chains can be. It scatters between equivalent runs by about 10 over the root of the number of side
 chains, 0.4 to 0.5 for most models. A fall by more than that is worth another run, from atoms shaken by little; of the
-outcomes that fit alike one whose score didn't fall so far is taken, and all scores are told.
+outcomes that fit as well one whose score didn't fall so far is taken, and all scores are told.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ENOUGH = 50
 SHAKE = 0.1
 """Å rms; what a beginning differs by: side chains and peptides then take other ways, but the fold stays."""
 SAME_CC = 0.005
-"""Outcomes whose CC_mask differs by less than this fit alike."""
+"""Outcomes whose CC_mask isn't lower than that of the first by more than this fit as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def ringer(structure: Structure, problem: Problem) -> Ringer | None:
 
 
 def best_of_seeds(first: Outcome, initial: State, problem: Problem, again: Callable[[int], Outcome], log: RunLog) -> Outcome:
-    """Return the outcome of a refinement, or of another one with another seed if that fits alike and has a better backbone.
+    """Return the outcome of a refinement, or of another one with another seed if that fits as well and has a better backbone.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def best_of_seeds(first: Outcome, initial: State, problem: Problem, again: Calla
         if scores[-1].score >= before.score - FALL:
             break
     cc = [cc_mask(structure, problem.density, problem.resolution, threads=problem.threads) for structure, _ in outcomes]
-    alike = [k for k in range(len(outcomes)) if cc[k] >= max(cc) - SAME_CC and outcomes[k][1]["kept"] != initial.label]
+    alike = [k for k in range(len(outcomes)) if cc[k] >= cc[0] - SAME_CC and outcomes[k][1]["kept"] != initial.label]
     values = [score.score for score in scores]
     kept = max(alike or [0], key=lambda k: (values[k] >= before.score - FALL, scores[k].mean))
     record = {

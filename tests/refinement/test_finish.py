@@ -18,6 +18,7 @@ from refinement.maps.scattering import model_map
 from refinement.moves.adp import cc_mask
 from refinement.output import RunLog
 from refinement.restraints.library import load_monomer_library
+from refinement.restraints.named_torsions import named_torsions
 from refinement.restraints.topology import build_topology
 from refinement.settings import Settings
 from refinement.states import Problem, State, Strengths, make_state
@@ -111,3 +112,31 @@ def test_what_harms_is_tried_more_gently_and_then_given_up(
     assert moved[-1] != moved[0]
     assert strengths == Strengths()
     assert "isn't kept: more Ramachandran outliers" in log._rows[-1]["sentence"]
+
+
+def test_residues_that_a_round_spoils_are_held_in_the_next(
+    truth: Structure, shaken: Structure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = problem_of(truth, noise=1.0)
+    torsions = named_torsions(shaken)
+    spoilt = np.zeros(len(shaken.residues), dtype=np.bool_)
+    spoilt[8:11] = True
+    own = torsions.select(spoilt[torsions.residue])
+    calls: list[None] = []
+
+    def harm_of_the_first_round(_before: Any, _after: Any) -> list[str]:
+        calls.append(None)
+        return ["rotamer_outliers"] if len(calls) <= 2 else []
+
+    def turned(found: Structure) -> float:
+        change = np.abs((own.angles(found) - own.angles(shaken) + 180.0) % 360.0 - 180.0)
+        return float(np.median(np.minimum(change, np.abs(180.0 - change))))
+
+    free, _ = finished(truth, problem, shaken)
+    monkeypatch.setattr(last_step, "harm", harm_of_the_first_round)
+    monkeypatch.setattr(last_step, "spoilt_residues", lambda *_arguments: spoilt)
+    found, record = finished(truth, problem, shaken)
+    assert record["kept"]
+    assert [row["harms"] for row in record["rounds"]] == [["rotamer_outliers"], []]
+    assert turned(found) < 1.5 < 3.0 < turned(free)
+    assert off(found, truth) < off(shaken, truth)

@@ -67,6 +67,7 @@ def test_a_better_score_is_no_excuse_for_a_worse_fit(monkeypatch: pytest.MonkeyP
 def test_the_steadier_mean_decides_if_none_holds_the_score(monkeypatch: pytest.MonkeyPatch) -> None:
     kept, _, made = outcome_of(monkeypatch, [(2.1, 1.0, 0.8), (2.0, 1.5, 0.802), (2.5, 1.2, 0.798)])
     assert (kept, made) == (1, 3)
+    assert outcome_of(monkeypatch, [(2.0, 1.5, 0.8), (1.5, 1.2, 0.82), (1.6, 1.1, 0.82)])[0] == 0
     assert outcome_of(monkeypatch, [(2.1, 1.0, 0.8)], most=1)[2] == 1
 
 
