@@ -1,9 +1,10 @@
 """Refinement into one half-map alone, to see how much of the fit is fit to noise.
 
 The model is shaken first, and its B factors are made equal, so that it remembers as little as possible of the other
-half-map, which it was built into (Brown et al. 2015, Acta Cryst. D71, 136-153). The half-map is given the falloff
-of the primary map: as it comes from the reconstruction it isn't sharpened and full of noise, and no one would
-refine into it. The settings are those of the run.
+half-map, which it was built into (Brown et al. 2015, Acta Cryst. D71, 136-153). As it comes from the reconstruction the
+half-map isn't sharpened and full of noise, and no one would refine into it: it is sharpened like the primary map, by one
+overall B factor, and its noise is damped by how well the primary map confirms each shell. These are the only numbers in
+which the other half has part. The settings are those of the run.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from refinement.maps.fourier import weighted_like
+from refinement.maps.half_maps import damped, sharpened_like, signal_confirmed
+from refinement.moves.adp import fit_b
 from refinement.protocol import refine
+from refinement.threads import processors
 from refinement.validation.cross_validation import CrossValidation, cross_validate
 
 if TYPE_CHECKING:
@@ -35,11 +38,10 @@ HALF_MAP_1 = "half-map 1"
 """Name of this part of the run in the log."""
 
 
-def refine_into_half(
+def model_of_one_half(
     structure: Structure,
     density: Density,
     work: Density,
-    free: Density,
     *,
     resolution: float,
     library: gemmi.MonLib,
@@ -50,8 +52,11 @@ def refine_into_half(
     log: RunLog,
     progress: Callable[[str, float], None],
     operators: Operators | None = None,
-) -> CrossValidation:
-    """Shake a model, refine it into one half-map, and compare it with both.
+) -> Structure:
+    """Shake a model and refine it into one half-map; the other one isn't known here.
+
+    B factors are fitted once more with all resolutions alike, as far as there is signal, as the correlations count them:
+    CC_mask, which the run itself fits them by, is ruled by low resolution.
 
     Parameters
     ----------
@@ -59,8 +64,8 @@ def refine_into_half(
         The deposited model.
     density : Density
         The primary map; only its falloff is used.
-    work, free : Density
-        The half-map to refine into, and the one that isn't looked at before the end.
+    work : Density
+        The half-map.
     resolution : float
         Å.
     library, settings, threads, reference, progress, operators
@@ -68,28 +73,68 @@ def refine_into_half(
     seed : int
         Seed of the shake.
     log : RunLog
-        The outcome goes there.
+        What happened goes there.
+
+    Returns
+    -------
+    Structure
+        Without hydrogens.
 
     Raises
     ------
     RestraintError
         If no restraints can be made.
     """
-    start = shaken(structure, settings.cross_validation_shake, seed)
+    signal = signal_confirmed(work, density, structure, resolution)
+    sharpened = sharpened_like(work, density, signal, structure, resolution)
     with log.part(HALF_MAP_1):
+        sentence = f"The primary map confirms {signal.mean:.2f} of half-map 1 as signal."
+        log.add("half_maps", sentence, signal=signal.mean)
         refined = refine(
-            start,
-            weighted_like(work, density, resolution),
+            shaken(structure, settings.cross_validation_shake, seed),
+            damped(sharpened, signal, resolution) if settings.noise_weighting else sharpened,
             resolution=resolution,
             library=library,
-            settings=settings.model_copy(update={"seeds": 1}),  # EMRinger of half a map says little
+            # EMRinger, which seeds are chosen by, says little of half a map
+            settings=settings.against(signal.noise).model_copy(update={"seeds": 1}),
             threads=threads,
             reference=structure if reference is None and settings.hold_start else reference,
             log=log,
             progress=progress,
             operators=operators,
         )
-    found = cross_validate(refined.structure, work, free, resolution)
+    progress("B factors", 0.99)
+    return fit_b(
+        refined.structure,
+        sharpened,
+        resolution,
+        evaluations=settings.adp_evaluations,
+        smoothness=settings.adp_smoothness,
+        by_residue=settings.b_groups == "residues",
+        shells=np.sqrt(signal.part),
+        threads=processors(threads),
+    ).structure
+
+
+def refine_into_half(
+    structure: Structure, density: Density, work: Density, free: Density, *, resolution: float, log: RunLog, **options: Any
+) -> CrossValidation:
+    """Refine a model into one half-map, and compare it with both.
+
+    Parameters
+    ----------
+    structure, density, work, resolution, log, options
+        As for `model_of_one_half`.
+    free : Density
+        The other half-map, which isn't looked at before the end.
+
+    Raises
+    ------
+    RestraintError
+        If no restraints can be made.
+    """
+    model = model_of_one_half(structure, density, work, resolution=resolution, log=log, **options)
+    found = cross_validate(model, work, free, resolution)
     deposited = cross_validate(structure, work, free, resolution).summary["fsc_free"]
     numbers = {**found.summary, "deposited": deposited}
     shown = {name: "none" if value is None else f"{value:.3f}" for name, value in numbers.items()}

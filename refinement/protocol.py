@@ -21,6 +21,7 @@ from refinement.maps.interpolation import prepare
 from refinement.moves.placement import place
 from refinement.repair import with_best_repaired
 from refinement.restraints.reference_model import reference_restraints
+from refinement.restraints.start import StartRestraints
 from refinement.restraints.topology import build_topology
 from refinement.score import harm
 from refinement.seeds import best_of_seeds, shaken_start
@@ -127,6 +128,7 @@ def refine(
         settings=settings,
         threads=available,
         reference=_held(bare, reference, settings, log),
+        start=StartRestraints.at(bare.positions) if settings.start_hold > 0 else None,
         pattern=elimination_pattern(bare, topology),
     )
     for warning in problem.topology.warnings:

@@ -22,8 +22,9 @@ from refinement.inputs import Inputs, Progress, read_inputs
 from refinement.maps.boxing import box_around
 from refinement.maps.density import write_map
 from refinement.moves.naming import with_standard_names
+from refinement.noise import refine_with_half_maps
 from refinement.output import RunLog, output_folder, write_json, write_residues
-from refinement.protocol import DEPOSITED, refine
+from refinement.protocol import DEPOSITED
 from refinement.refined_cif import write_refined_model
 from refinement.settings import settings_for
 from refinement.threads import beside, processors
@@ -185,14 +186,15 @@ def refine_files(
     # refinement leaves processors idle now and then: the validation of the given model fills the gaps
     with beside(processors(threads), partial(_validated, inputs, inputs.structure, _silent)) as validated:
         refine_started = time.perf_counter()
-        outcome = refine(inputs.structure, inputs.density, **how, seed=seed, log=log, progress=partial(report, "refine"))
+        maps = (inputs.density, inputs.half_maps)
+        outcome = refine_with_half_maps(inputs.structure, *maps, **how, seed=seed, log=log, progress=partial(report, "refine"))
         refine_seconds = time.perf_counter() - refine_started
         initial = validated()
     final, refined, changes = _finished(inputs, outcome, initial, report, processors(threads))
     if cross_validate:
-        maps = (inputs.density, *inputs.half_maps)
+        three = (inputs.density, *inputs.half_maps)
         add_cross_validation(
-            refined, inputs.structure, *maps, **how, seed=seed, log=log, progress=partial(report, "cross-validate")
+            refined, inputs.structure, *three, **how, seed=seed, log=log, progress=partial(report, "cross-validate")
         )
     used = {**settings.model_dump(mode="json"), "hash": settings.digest()}
     used |= {"seed": seed, "cross_validate": cross_validate, "resolution": resolution, "contour": contour}

@@ -14,6 +14,10 @@ Ncs = Literal["auto", "constraints", "restraints", "off"]
 """What is done with copies of one molecule."""
 
 
+MOST_NOISE = 5.0
+"""Noise of more than this times the signal makes no difference any more: everything is held."""
+
+
 class Settings(BaseModel):
     """Settings of a refinement.
 
@@ -160,6 +164,21 @@ class Settings(BaseModel):
     harmless: bool = Field(
         True, description="Keep only a state that does no harm, and strengthen what failed; else the last one, come what may."
     )
+    noise_weighting: bool = Field(
+        True, description="Damp noise by shells, and hold atoms by it, where half-maps tell how much there is."
+    )
+    noise_hold: float = Field(
+        4.0,
+        ge=0,
+        description="Strength in that of the map, where noise is as strong as signal, that holds atoms where they were at the "
+        "start; more keeps faults, less lets side chains follow noise, see docs.",
+    )
+    noise_gain: float = Field(
+        20.0, ge=0, description="By this much more a rotamer must be better where noise is as strong as signal."
+    )
+    start_hold: float = Field(
+        0.0, ge=0, description="Strength in that of the map that holds atoms where they were; half-maps set it."
+    )
     cross_validation_shake: float = Field(
         0.3, ge=0, description="Å rms; moves atoms before they are refined into one half-map, so that they forget the other one."
     )
@@ -216,6 +235,12 @@ class Settings(BaseModel):
     ncs_limit: float = Field(15.0, gt=0, description="°; torsions of copies that differ by more are left to differ.")
     cushion: float = Field(6.0, gt=0, description="Å; the map is cut around the model with this margin.")
 
+    def against(self, noise: float) -> Settings:
+        """Return the settings for a map in which noise has this power relative to signal."""
+        noise = min(noise, MOST_NOISE)
+        held = {"start_hold": self.noise_hold * noise, "side_chain_gain": self.side_chain_gain + self.noise_gain * noise}
+        return self.model_copy(update=held) if self.noise_weighting and noise > 0 else self
+
     def digest(self) -> str:
         """Return a hash of all settings."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
@@ -248,6 +273,7 @@ PROTOCOLS: dict[str, Settings] = {
         occupancy_evaluations=0,
         seeds=1,
         harmless=False,
+        noise_weighting=False,
         place_below=-1.0,
         dock_below=-1.0,
         anneal_below=0.0,

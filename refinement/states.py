@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from refinement.restraints.dihedrals import DihedralRestraints
     from refinement.restraints.hydrogens import Hydrogenated
     from refinement.restraints.nonbonded import Nonbonded
+    from refinement.restraints.start import StartRestraints
     from refinement.restraints.topology import Topology
     from refinement.settings import Settings
     from refinement.structure import Structure
@@ -109,6 +110,8 @@ class Problem:
     threads: int
     reference: DihedralRestraints | None = None
     """Torsions held where a reference model has them."""
+    start: StartRestraints | None = None
+    """Where atoms are held, if they are."""
     pattern: Pattern | None = None
     """From `elimination_pattern`, of the atoms that vary; minimisation takes several times as many steps without."""
     unique: UniquePart | None = None
@@ -269,6 +272,8 @@ def make_target(model: Model, problem: Problem, weight: float, strengths: Streng
         extra["united contacts"] = united_contacts(
             bare, model.hydrogenated, model.nonbonded, problem.library, margin=settings.list_margin
         )
+    if problem.start is not None:
+        extra["start"] = problem.start.weighted(settings.start_hold * weight)
     extra |= {f"copies {number}": term for number, term in enumerate(alike, start=1)}
     return Target(
         model.hydrogenated,

@@ -35,23 +35,35 @@ def squared_frequencies(dims: tuple[int, int, int], cell: gemmi.UnitCell) -> NDA
     return np.asarray(squares + 2.0 * (metric[0, 1] * h * k + metric[0, 2] * h * m + metric[1, 2] * k * m))
 
 
-def weighted_like(half: Density, full: Density, d_min: float, *, shells: int = 40) -> Density:
-    """Return a half-map with the falloff of the primary map and its noise damped.
+def levelled(density: Density, d_min: float, weights: NDArray[np.float64]) -> tuple[Density, NDArray[np.float32]]:
+    """Return the map with Fourier terms of a given root mean square in every shell up to d_min (Å), and none beyond.
 
-    Each shell of Fourier terms is multiplied by the regression of the primary map on the half-map, so it gets the
-    sharpening of the primary map and loses what the two don't share. Terms beyond d_min (Å) are dropped. Of the
-    other half-map only the one number for each shell enters.
+    Parameters
+    ----------
+    density : Density
+        The map, sharpened or not.
+    d_min : float
+        Å.
+    weights : NDArray[float64], shape (m,)
+        What the terms of each shell of equal width in 1/d are to be.
+
+    Returns
+    -------
+    (Density, NDArray[float32])
+        The map, and the factors of its terms, shape (nx, ny, nz // 2 + 1), for other maps on the same grid.
     """
-    terms, wanted = fft.rfftn(half.values), fft.rfftn(full.values)
-    shell = np.sqrt(squared_frequencies(half.dims, half.cell)) * (d_min * shells)
+    shells = len(weights)
+    terms = fft.rfftn(density.values)
+    shell = np.sqrt(squared_frequencies(density.dims, density.cell)) * (d_min * shells)
     shell = np.minimum(shell.astype(np.int64), shells).ravel()
-    shared = np.bincount(shell, weights=(wanted * terms.conj()).real.ravel(), minlength=shells + 1)
-    power = np.bincount(shell, weights=(np.abs(terms) ** 2).ravel(), minlength=shells + 1)
-    factor = np.maximum(shared, 0.0) / np.maximum(power, 1e-30)
-    factor[shells] = 0.0
-    terms *= factor[shell].reshape(terms.shape).astype(np.float32)
-    values = fft.irfftn(terms, s=half.dims, overwrite_x=True)
-    return replace(half, values=np.ascontiguousarray(values, dtype=np.float32))
+    total = np.bincount(shell, weights=(np.abs(terms) ** 2).ravel(), minlength=shells + 1)
+    power = total / np.maximum(np.bincount(shell, minlength=shells + 1), 1)
+    factor = np.append(weights, 0.0) / np.sqrt(np.maximum(power, 1e-30 * max(float(power.max()), 1e-30)))
+    factors = factor[shell].reshape(terms.shape).astype(np.float32)
+    factors[0, 0, 0] = 0.0
+    terms *= factors
+    values = fft.irfftn(terms, s=density.dims, overwrite_x=True)
+    return replace(density, values=np.ascontiguousarray(values, dtype=np.float32)), factors
 
 
 def flattened(density: Density, d_min: float, *, shells: int = 40) -> Density:
@@ -59,17 +71,7 @@ def flattened(density: Density, d_min: float, *, shells: int = 40) -> Density:
 
     What is compared in it is compared at all resolutions alike, whether the map is sharpened or not.
     """
-    terms = fft.rfftn(density.values)
-    shell = np.sqrt(squared_frequencies(density.dims, density.cell)) * (d_min * shells)
-    shell = np.minimum(shell.astype(np.int64), shells).ravel()
-    total = np.bincount(shell, weights=(np.abs(terms) ** 2).ravel(), minlength=shells + 1)
-    power = total / np.maximum(np.bincount(shell, minlength=shells + 1), 1)
-    factor = 1.0 / np.sqrt(np.maximum(power, 1e-30 * max(float(power.max()), 1e-30)))
-    factor[shells] = 0.0
-    terms *= factor[shell].reshape(terms.shape).astype(np.float32)
-    terms[0, 0, 0] = 0.0
-    values = fft.irfftn(terms, s=density.dims, overwrite_x=True)
-    return replace(density, values=np.ascontiguousarray(values, dtype=np.float32))
+    return levelled(density, d_min, np.ones(shells))[0]
 
 
 def cut(

@@ -7,7 +7,7 @@ that the map is one smooth function of the B factors.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,6 +47,8 @@ class SummationGrid:
         Added to every B (Å²) while summing, divided out among the Fourier terms.
     threads : int
         Threads; the values don't depend on it.
+    levels : NDArray[float32], shape (nx, ny, nz // 2 + 1), or None
+        What each term is multiplied by.
     """
 
     dims: tuple[int, int, int]
@@ -56,6 +58,7 @@ class SummationGrid:
     d_min: float
     blur: float
     threads: int = 1
+    levels: NDArray[np.float32] | None = field(default=None, compare=False)
 
     @classmethod
     def of(cls, density: Density, d_min: float, *, b_floor: float, threads: int = 1) -> SummationGrid:
@@ -84,7 +87,7 @@ class SummationGrid:
         terms = fft.rfftn(total, overwrite_x=True, workers=self.threads)
         if self.fine != self.dims:
             terms = on_grid(terms, self.fine, self.dims)
-        cut(terms, self.dims, self.cell, self.d_min, b=-self.blur)
+        self._cut(terms)
         return terms
 
     def to_map(self, coefficients: NDArray[np.complex64]) -> NDArray[np.float32]:
@@ -125,7 +128,7 @@ class SummationGrid:
         by_b: bool,
     ) -> NDArray[np.float64]:
         terms = fft.rfftn(by_voxel, workers=self.threads)
-        cut(terms, self.dims, self.cell, self.d_min, b=-self.blur)
+        self._cut(terms)
         if self.fine != self.dims:
             terms = on_grid(terms, self.dims, self.fine) * np.float32(np.prod(self.dims) / np.prod(self.fine))
         back = np.asarray(fft.irfftn(terms, s=self.fine, workers=self.threads), dtype=np.float32)
@@ -141,6 +144,12 @@ class SummationGrid:
 
         in_parts(self.threads, len(positions), part)
         return out
+
+    def _cut(self, terms: NDArray[np.complex64]) -> None:
+        """Drop terms beyond the resolution, take the blur away, and multiply by the levels, in place."""
+        cut(terms, self.dims, self.cell, self.d_min, b=-self.blur)
+        if self.levels is not None:
+            terms *= self.levels
 
     def _gaussians(
         self, elements: NDArray[np.uint8], b_iso: NDArray[np.float64], occupancy: NDArray[np.float64]

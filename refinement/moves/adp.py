@@ -18,7 +18,7 @@ import numpy as np
 
 from refinement.cells import neighbour_pairs
 from refinement.maps.boxing import box_around
-from refinement.maps.fourier import cut
+from refinement.maps.fourier import cut, levelled
 from refinement.maps.masks import mask_around, mask_radii
 from refinement.maps.scattering import B_RANGE
 from refinement.maps.summation import SummationGrid
@@ -70,6 +70,7 @@ def fit_b(
     evaluations: int,
     smoothness: float,
     by_residue: bool = False,
+    shells: NDArray[np.float64] | None = None,
     cushion: float = CUSHION,
     source: NDArray[np.int32] | None = None,
     own: NDArray[np.bool_] | None = None,
@@ -91,6 +92,9 @@ def fit_b(
         Strength of the restraint on differences of log B between neighbouring groups.
     by_residue : bool
         One B factor for each residue, whatever the resolution.
+    shells : NDArray[float64], shape (m,), optional
+        How much each shell of equal width in 1/d counts, as in Fourier shell correlations, instead of by its strength in
+        the map.
     cushion : float
         Å; the fit works in a box around the model with this margin.
     source : NDArray[int32], shape (n,), optional
@@ -111,7 +115,7 @@ def fit_b(
     if d_min <= ATOMS_BELOW and not by_residue:
         smoothness *= ATOM_STIFFNESS
     box = box_around(density, structure.positions, cushion)
-    fit = MapFit.prepare(structure, box, d_min, group, smoothness, threads, own)
+    fit = MapFit.prepare(structure, box, d_min, group, smoothness, threads, own, shells=shells)
     before = fit.correlation(structure.b_iso)
     if evaluations == 0:
         return AdpFit(structure, before, before, int(group.max()) + 1, False)
@@ -189,9 +193,14 @@ class MapFit:
         smoothness: float,
         threads: int = 1,
         own: NDArray[np.bool_] | None = None,
+        *,
+        shells: NDArray[np.float64] | None = None,
     ) -> MapFit:
         """Make the fit of a model with these groups, shape (n_atoms,), to a box of the map; other values as for `fit_b`."""
         grid = SummationGrid.of(box, d_min, b_floor=B_MIN, threads=threads)
+        if shells is not None:
+            box, levels = levelled(box, grid.d_min, shells)
+            grid = replace(grid, levels=levels)
         own = np.ones(len(structure), dtype=np.bool_) if own is None else own
         mask = mask_around(structure.positions[own], mask_radii(structure.elements[own]), box)
         observed = box.values[mask].astype(np.float64)

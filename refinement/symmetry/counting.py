@@ -19,6 +19,7 @@ from refinement.restraints.dihedrals import DihedralRestraints
 from refinement.restraints.hydrogen_bonds import HydrogenBonds
 from refinement.restraints.parallelity import Parallelities
 from refinement.restraints.ramachandran import RamachandranRestraints
+from refinement.restraints.start import StartRestraints
 from refinement.restraints.united_contacts import UnitedContacts
 
 if TYPE_CHECKING:
@@ -158,6 +159,8 @@ def counted_term(term: Term, counting: Counting) -> Any:
         kept = share > 0.0
         arrays = {item.name: getattr(term, item.name)[kept] for item in fields(term)}
         return replace(term, **{**arrays, "weight": arrays["weight"] * share[kept]})
+    if isinstance(term, StartRestraints):
+        return term.weighted(counting.of_atoms)
     message = f"it isn't known how {type(term).__name__} count where copies are refined as one"
     raise TypeError(message)
 

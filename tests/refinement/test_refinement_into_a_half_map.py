@@ -1,9 +1,9 @@
-"""Cross-validation: the shake, the filter of the half-map, and a whole run into one half."""
+"""Half-maps: the shake, what a refinement sees of them, what they bring to it, and a whole run into one half."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gemmi
 import numpy as np
@@ -11,12 +11,17 @@ import pytest
 
 from curation.example_model import build_truth
 from refinement import run
-from refinement.cross_validation import shaken
+from refinement.cross_validation import refine_into_half, shaken
 from refinement.errors import InputError
 from refinement.maps.density import Density, write_map
-from refinement.maps.fourier import low_pass, reciprocal_metric, squared_frequencies, weighted_like
+from refinement.maps.fourier import low_pass, reciprocal_metric, squared_frequencies
 from refinement.maps.scattering import model_map
+from refinement.noise import refine_with_half_maps
+from refinement.output import RunLog
+from refinement.restraints.library import load_monomer_library
+from refinement.settings import settings_for
 from refinement.structure import Structure, from_gemmi
+from refinement.validation.cross_validation import cross_validate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,15 +68,47 @@ def test_frequencies_of_an_oblique_cell() -> None:
         assert squares[place] == pytest.approx(np.array(index) @ metric @ np.array(index))
 
 
-def test_the_filter_takes_the_falloff_of_the_primary_map_and_damps_noise(maps: tuple[Density, Density, Density]) -> None:
-    full, first, _ = maps
-    sharpened = low_pass(full, RESOLUTION, b=-60.0)
-    filtered = weighted_like(full, sharpened, RESOLUTION)
-    inner = np.corrcoef(filtered.values.ravel(), sharpened.values.ravel())[0, 1]
-    assert inner > 0.99 > np.corrcoef(full.values.ravel(), sharpened.values.ravel())[0, 1]
-    before = np.corrcoef(first.values.ravel(), full.values.ravel())[0, 1]
-    after = np.corrcoef(weighted_like(first, full, RESOLUTION).values.ravel(), full.values.ravel())[0, 1]
-    assert after > before + 0.05
+def test_the_second_half_is_never_looked_at(
+    truth: Structure, maps: tuple[Density, Density, Density], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, first, second = maps
+    noise = replace(second, values=np.random.default_rng(3).normal(size=second.dims).astype(np.float32))
+    refined: list[Structure] = []
+
+    def noting(model: Structure, *others: Any) -> Any:
+        refined.append(model)
+        return cross_validate(model, *others)
+
+    monkeypatch.setattr("refinement.cross_validation.cross_validate", noting)
+    library = load_monomer_library(np.unique(truth.residues.compound).tolist(), [])
+    given: dict[str, Any] = {"resolution": RESOLUTION, "library": library, "settings": settings_for("quick"), "threads": 1}
+    given |= {"seed": 2, "progress": lambda _doing, _fraction: None}
+    found = [refine_into_half(truth, full, first, other, log=RunLog(), **given).summary for other in (second, noise)]
+    with_second, _, with_noise, _ = refined  # each is followed by the deposited model
+    assert np.array_equal(with_second.positions, with_noise.positions)
+    assert np.array_equal(with_second.b_iso, with_noise.b_iso)
+    assert found[0]["fsc_work"] == found[1]["fsc_work"]
+    assert found[0]["fsc_free"] > 0.5 > 0.2 > found[1]["fsc_free"]
+
+
+def test_a_noisy_map_is_refined_better_with_its_half_maps(truth: Structure, maps: tuple[Density, Density, Density]) -> None:
+    clean = maps[0]
+    rng = np.random.default_rng(17)
+    halves = [
+        replace(clean, values=(clean.values + 4.0 * clean.values.std() * rng.normal(size=clean.dims)).astype(np.float32))
+        for _ in range(2)
+    ]
+    primary = replace(clean, values=0.5 * (halves[0].values + halves[1].values))
+    library = load_monomer_library(np.unique(truth.residues.compound).tolist(), [])
+    given: dict[str, Any] = {"resolution": RESOLUTION, "library": library, "settings": settings_for("quick"), "threads": 1}
+    given |= {"log": RunLog(), "progress": lambda _doing, _fraction: None}
+    start = shaken(truth, 0.3, 4)
+    weighted = refine_with_half_maps(start, primary, halves, **given)
+    raw = refine_with_half_maps(start, primary, [], **given)
+    assert weighted.record["half_maps"]["noise_weighted"] is True
+    assert "half_maps" not in raw.record
+    off = [float(np.sqrt(((model.structure.positions - truth.positions) ** 2).sum(axis=1).mean())) for model in (weighted, raw)]
+    assert off[0] < 0.9 * off[1]
 
 
 def test_a_run_reports_work_and_free(truth: Structure, maps: tuple[Density, Density, Density], tmp_path: Path) -> None:
@@ -90,6 +127,9 @@ def test_a_run_reports_work_and_free(truth: Structure, maps: tuple[Density, Dens
     assert initial["fsc_free"] is None
     assert table["reasons"]["fsc_free"] == "not_cross_validated"
     assert table["settings"]["cross_validate"] is True
+    assert table["timings_s"]["refined cross-validation"] > 0.0
+    assert set(table["refinement"]["half_maps"]) == {"noise_weighted", "reason", "signal"}
+    assert table["refinement"]["half_maps"]["reason"] in (tmp_path / "out" / "log.txt").read_text()
     assert "Refined into half-map 1" in (tmp_path / "out" / "log.txt").read_text()
     with pytest.raises(InputError) as caught:
         run.refine_files(*files, cross_validate=True, output=tmp_path / "other", **given)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gemmi
 import numpy as np
 import pytest
 
 from refinement.maps.density import Density
+from refinement.maps.fourier import low_pass
 from refinement.maps.scattering import model_map
 from refinement.maps.summation import SummationGrid
 from refinement.moves import adp
@@ -57,10 +58,11 @@ def planted() -> tuple[Structure, Density]:
     return structure, replace(box, values=model_map(truth, box, 2.5))
 
 
-def test_gradient_agrees_with_finite_differences(planted: tuple[Structure, Density]) -> None:
+@pytest.mark.parametrize("shells", [None, np.linspace(1.0, 0.2, 20)], ids=["as strong as in the map", "by shells"])
+def test_gradient_agrees_with_finite_differences(planted: tuple[Structure, Density], shells: np.ndarray | None) -> None:
     structure, density = planted
     group = adp._groups(structure, 3.0)
-    fit = adp.MapFit.prepare(structure, density, 2.5, group, 0.1)
+    fit = adp.MapFit.prepare(structure, density, 2.5, group, 0.1, shells=shells)
     x = np.log(np.linspace(25, 90, int(group.max()) + 1))
     gradient = np.zeros_like(x)
     fit.objective(x, gradient)
@@ -174,3 +176,19 @@ def test_a_resolution_beyond_the_grid_makes_no_larger_sum(planted: tuple[Structu
     grid = SummationGrid.of(density, 0.05, b_floor=1.0)
     assert grid.d_min == pytest.approx(density.voxel.min())
     assert grid == SummationGrid.of(density, float(density.voxel.min()), b_floor=1.0)
+
+
+def test_b_factors_by_shells_follow_weak_high_resolution(planted: tuple[Structure, Density]) -> None:
+    """Where low resolution holds something else, such as solvent, a fit by strength spoils B and one by shells doesn't."""
+    structure, density = planted
+    truth = np.linspace(20, 120, 16)[structure.residue]
+    smooth = low_pass(density, 9.0)
+    solvent = np.random.default_rng(6).normal(size=density.dims).astype(np.float32)
+    blurred = low_pass(replace(density, values=solvent), 9.0)
+    disturbed = density.values + (1.5 * smooth.values.std() / blurred.values.std()) * blurred.values
+    observed = replace(density, values=disturbed.astype(np.float32))
+    given: dict[str, Any] = {"evaluations": 12, "smoothness": 0.01, "by_residue": True}
+    by_strength = adp.fit_b(structure, observed, 2.5, **given).structure.b_iso
+    by_shells = adp.fit_b(structure, observed, 2.5, shells=np.ones(40), **given).structure.b_iso
+    error = [float(np.sqrt(np.mean(np.log(found / truth) ** 2))) for found in (by_shells, by_strength)]
+    assert error[0] < error[1]

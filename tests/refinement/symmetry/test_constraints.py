@@ -14,6 +14,7 @@ from refinement.output import RunLog
 from refinement.restraints.dihedrals import DihedralRestraints
 from refinement.restraints.hydrogen_bonds import HydrogenBonds
 from refinement.restraints.parallelity import Parallelities
+from refinement.restraints.start import StartRestraints
 from refinement.restraints.united_contacts import united_contacts
 from refinement.states import Strengths, make_state, make_target
 from refinement.symmetric import with_copies
@@ -244,6 +245,8 @@ def test_every_kind_of_term_counts(particle: Particle, map_of: MapOf, problem_of
     energy = united.energy_and_gradient(squeezed, whole)
     assert counted_term(united, counting).energy_and_gradient(squeezed, part) == pytest.approx(energy / 2.0, rel=1e-9)
     assert symmetry.folded(part) == pytest.approx(symmetry.folded(whole) / 2.0, rel=1e-6, abs=1e-6)
+    start = StartRestraints.at(np.zeros((len(counting.of_atoms), 3)))
+    np.testing.assert_array_equal(counted_term(start, counting).weight, counting.of_atoms)
     with pytest.raises(TypeError, match="count"):
         counted_term(object(), counting)  # type: ignore[arg-type]
 
