@@ -14,7 +14,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 # Programs of their own, not suites.
-PROGRAMS := $(addprefix benchmarks/,assembly.py curation.py fetching.py kills.py refinement.py shifted_starts.py target.py toolbox_gradient.py \
+PROGRAMS := $(addprefix benchmarks/,assembly.py curation.py fetching.py half_maps.py kills.py refinement.py shifted_starts.py target.py toolbox_gradient.py \
 	validation.py)
 
 .PHONY: setup demo serve test lint bench

@@ -18,7 +18,7 @@ COLOURS = {"better": "green", "worse": "red"}
 GAP = 2
 B_FIT = "B fit"
 """What the line after the cycles is called."""
-NOTED = ("placement", "separated", "restraints", "outside", "undone", "settled", "cross_validation")
+NOTED = ("placement", "separated", "restraints", "outside", "undone", "settled", "half_maps", "primary", "cross_validation")
 """Events that are shown as sentences between the cycles."""
 
 
