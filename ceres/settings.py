@@ -240,6 +240,9 @@ CERES_LARGE_ATOMS = env.integer("CERES_LARGE_ATOMS", 250_000)
 CERES_LARGE_VOXELS = env.integer("CERES_LARGE_VOXELS", 512**3)
 """From this size on a job goes to the queue ``large``."""
 
+CERES_MEMORY_GB = env.integer("CERES_MEMORY_GB", 0)
+"""A refinement that takes more gigabytes (10⁹ bytes) ends as failed; 0 for 85 % of what the machine or the container has."""
+
 CERES_DEMO_PORT = env.integer("CERES_DEMO_PORT", 8000, minimum=1)
 CERES_DEMO_SERVE = env.flag("CERES_DEMO_SERVE", default=True)
 CERES_ALLOW_EAGER = env.flag("CERES_ALLOW_EAGER")

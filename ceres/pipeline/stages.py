@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from ceres.models import ArtifactKind, SizeClass, Stage, State
-from ceres.pipeline import publish, storage
+from ceres.pipeline import memory, publish, storage
 from ceres.pipeline.handover import Handover
 from ceres.pipeline.outcome import Outcome, Work
 from ceres.pipeline.sources import open_archive
@@ -84,21 +84,23 @@ def refine(work: Work) -> Outcome:
     handover = Handover.read(work.folder)
     wanted = work.job.run.settings
     cross_validate = bool(handover.half_maps) and wanted.get("cross_validate", False)  # runs of earlier versions had none
-    refine_files(
-        Path(handover.model),
-        Path(handover.density),
-        resolution=handover.resolution,
-        half_maps=tuple(map(Path, handover.half_maps)),
-        contour=handover.contour,
-        libraries=tuple(map(Path, handover.libraries)),
-        protocol=wanted["protocol"],
-        threads=settings.CERES_THREADS or None,
-        seed=wanted["seed"],
-        operators=handover.exact_operators,
-        cross_validate=cross_validate,
-        output=work.folder / OUTPUT,
-        progress=EngineProgress(work.progress, Stage.REFINE, cross_validating=cross_validate),
-    )
+    memory.require_room(Path(handover.density), tuple(map(Path, handover.half_maps)))
+    with memory.bounded():
+        refine_files(
+            Path(handover.model),
+            Path(handover.density),
+            resolution=handover.resolution,
+            half_maps=tuple(map(Path, handover.half_maps)),
+            contour=handover.contour,
+            libraries=tuple(map(Path, handover.libraries)),
+            protocol=wanted["protocol"],
+            threads=settings.CERES_THREADS or None,
+            seed=wanted["seed"],
+            operators=handover.exact_operators,
+            cross_validate=cross_validate,
+            output=work.folder / OUTPUT,
+            progress=EngineProgress(memory.watched(work.progress), Stage.REFINE, cross_validating=cross_validate),
+        )
     return Outcome(stage=Stage.VALIDATE)
 
 
