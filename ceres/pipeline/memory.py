@@ -79,8 +79,8 @@ def require_room(density: Path, half_maps: Sequence[Path]) -> None:
         with suppress(MapError):
             needed += math.prod(read_map_header(path).n) * size
     if needed > allowed:
-        names = f"{density.name} and its half-maps take" if half_maps else f"{density.name} takes"
-        raise MemoryLimitError(f"{names} at least", needed, allowed)
+        what = f"{density.name} and its half-maps take at least" if half_maps else f"{density.name} takes at least"
+        raise MemoryLimitError(what, needed, allowed)
 
 
 @contextmanager
@@ -99,7 +99,8 @@ def watched(progress: Progress) -> Progress:
     def report(step: str, doing: str, fraction: float) -> None:
         taken = resident()
         if taken > allowed:
-            raise MemoryLimitError(f"At “{doing}” the worker had", taken, allowed)
+            what = f"At “{doing}” the worker had"
+            raise MemoryLimitError(what, taken, allowed)
         progress(step, doing, fraction)
 
     return report
