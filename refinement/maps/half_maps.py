@@ -31,6 +31,12 @@ SHELLS = 40
 """Shells of equal width up to the resolution."""
 MASK_RADIUS = 3.0
 """Å; power and correlations are those of the density this far around the model, softly: solvent is noise only."""
+BEYOND = (1.05, 1.5)
+"""Multiples of 1/d_min; what a half-map and the primary map share here is noise."""
+MOST_SHARED = 0.5
+"""More of a half-map's noise than the mean of both has isn't in the primary map; what is shared beyond that is signal."""
+ENDS = 0.02
+"""A primary map ends at the resolution if beyond it a term has less than this part of the power just within."""
 NOISELESS = 0.97
 """Mean part of signal from which on there is nothing to damp."""
 SHARED = 0.05
@@ -104,10 +110,12 @@ class Weighted:
 
 
 def signal_confirmed(half: Density, primary: Density, structure: Structure, d_min: float) -> Signal:
-    """Return the part of a half-map's power that the primary map confirms, the square of their correlation.
+    """Return the part of signal in a half-map as the primary map confirms it; the other half-map isn't needed.
 
-    One number for each shell, in which the other half-map takes part through the primary map alone. It is the part of
-    signal, C, if the primary map has no noise, and (1 + C)/2 if it is the mean of the halves.
+    The square r² of the correlation of the two is the part of signal, C, if the primary map has no noise, and (1 + C)/2 if it
+    is the mean of the halves and so has the same noise. That shows beyond the resolution, where all that they share is
+    noise: with r0² there, (r² - r0²)/(1 - r0²) is C in both cases. A primary map that ends at the resolution can't show it
+    and is taken to have no noise.
 
     Parameters
     ----------
@@ -119,8 +127,10 @@ def signal_confirmed(half: Density, primary: Density, structure: Structure, d_mi
         Resolution in Å.
     """
     shell, count = _shells(half, d_min)
-    correlation = np.clip(_correlation(shell, *_terms((half, primary), structure)), 0.0, 1.0)
-    return _signal(correlation**2, count)
+    terms = _terms((half, primary), structure)
+    correlation = np.clip(_correlation(shell, *terms), 0.0, 1.0)
+    shared = _shared_noise(half, terms, d_min)
+    return _signal((correlation**2 - shared) / (1.0 - shared), count)
 
 
 def signal_in_mean(halves: Sequence[Density], structure: Structure, d_min: float) -> Signal:
@@ -205,6 +215,19 @@ def _agreement(primary: Density, mean: Density, signal: Signal, structure: Struc
     averages = (float(np.average(each[sound], weights=count[sound])) for each in (correlation, np.sqrt(signal.part)))
     found, without_noise = averages
     return found, without_noise
+
+
+def _shared_noise(half: Density, terms: list[NDArray[np.complexfloating]], d_min: float) -> float:
+    """Return the square of the correlation of two transforms just beyond the resolution, at most `MOST_SHARED`."""
+    s = np.sqrt(squared_frequencies(half.dims, half.cell)) * d_min
+    beyond = (s > BEYOND[0]) & (s < BEYOND[1])
+    inside = (s > 1.0 / BEYOND[0]) & (s <= 1.0)
+    first, second = (each[beyond] for each in terms)
+    powers = [float((np.abs(each) ** 2).sum()) for each in (first, second)]
+    if not beyond.any() or (np.abs(second) ** 2).mean() < ENDS * (np.abs(terms[1][inside]) ** 2).mean():
+        return 0.0
+    correlation = float((first * second.conj()).real.sum()) / np.sqrt(max(powers[0] * powers[1], TINY))
+    return min(max(correlation, 0.0) ** 2, MOST_SHARED)
 
 
 def _falloff(made_from: Density, primary: Density, signal: Signal, structure: Structure, d_min: float) -> Floats:
