@@ -108,12 +108,13 @@ def annealed(start: State, problem: Problem, seed: int, log: RunLog, progress: C
     """
     settings = problem.settings
     share = in_place(start.structure, problem.interpolated, problem.resolution)
-    if share is None or share >= settings.anneal_below:
+    if share is None or share >= settings.anneal_near:
         return start
     progress("annealing", 0.0)
     plain = _minimised(start.label, start.model, problem)
-    best, rows = _annealed_repeatedly(start, plain, problem, np.random.default_rng(seed))
-    kept = best.cc_mask > plain.cc_mask + settings.anneal_gain
+    far = share < settings.anneal_below
+    best, rows = _annealed_repeatedly(start, plain, far, problem, np.random.default_rng(seed))
+    kept = best.cc_mask > plain.cc_mask + (settings.anneal_gain if far else 0.0)
     sentence = (
         f"{100 * share:.0f} % of the residues had their backbone in place: annealed, {100 * rows[-1]['in_place']:.0f} % now. "
         f"CC_mask {start.cc_mask:.3f} -> {best.cc_mask:.3f}, without {plain.cc_mask:.3f}{'' if kept else ': undone'}."
@@ -124,11 +125,12 @@ def annealed(start: State, problem: Problem, seed: int, log: RunLog, progress: C
 
 
 def _annealed_repeatedly(
-    start: State, plain: State, problem: Problem, rng: np.random.Generator
+    start: State, plain: State, far: bool, problem: Problem, rng: np.random.Generator
 ) -> tuple[State, list[dict[str, float]]]:
-    """Anneal from the start until two runs agree, then once more from their best without blurred maps if that isn't all in place.
+    """Anneal from the start until two runs agree, then from their best without blurred maps if much isn't in place.
 
-    Returns the best state, made of the better stretches of all, and a row for each run.
+    Models that aren't `far` have the latter alone. Returns the best state, made of the better stretches of all, and a row for
+    each run.
     """
     settings, best = problem.settings, plain
     rows: list[dict[str, float]] = []
@@ -141,12 +143,12 @@ def _annealed_repeatedly(
         rows.append({"alone": other.cc_mask, "cc": best.cc_mask, "in_place": found})
         return found
 
-    for _ in range(settings.anneal_runs):
-        run(start.model, settings.anneal_stages)
+    for _ in range(settings.anneal_runs if far else 0):
+        found = run(start.model, settings.anneal_stages)
         fits = sorted((row["alone"] for row in rows), reverse=True)
-        if len(fits) > 1 and fits[0] - fits[1] < AGREE:
+        if len(fits) > 1 and fits[0] - fits[1] < AGREE and found >= MENDED:
             break
-    if rows and rows[-1]["in_place"] < MENDED:
+    if not far or rows[-1]["in_place"] < MENDED:
         run(best.model, settings.anneal_stages[-1:])
     return best, rows
 

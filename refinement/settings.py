@@ -194,11 +194,14 @@ class Settings(BaseModel):
     placement_gain: float = Field(
         0.02, ge=0, description="CC_mask must rise by more than this, or the model stays where it was; refinement does the rest."
     )
+    anneal_near: float = Field(
+        0.92, ge=0, le=1, description="Share of residues with their backbone in place; with fewer the last stage is made alone."
+    )
     anneal_below: float = Field(
         0.75,
         ge=0,
         le=1,
-        description="Share of residues with their backbone in place; with fewer the model is annealed. Good models have 0.9.",
+        description="The same; with fewer all stages are made and repeated. Models shaken by 1.5 Å have about this.",
     )
     anneal_gain: float = Field(
         0.03, ge=0, description="CC_mask must rise by more than this, or the model stays as it was: minimisation does as well."
@@ -276,7 +279,7 @@ PROTOCOLS: dict[str, Settings] = {
         noise_weighting=False,
         place_below=-1.0,
         dock_below=-1.0,
-        anneal_below=0.0,
+        anneal_near=0.0,
     ),
     "quick": Settings(protocol="quick", cycles=4, adp_evaluations=6, seeds=1),
 }

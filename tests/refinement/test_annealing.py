@@ -115,6 +115,12 @@ def test_an_outcome_that_fits_no_better_is_left(shaken: Structure, problem: Prob
     assert row["sentence"].endswith(": undone.")
 
 
+def test_models_that_are_nearly_in_place_have_the_last_stage_alone(shaken: Structure, problem: Problem) -> None:
+    log, start = RunLog(), make_state("deposited", shaken, problem)
+    annealed(start, replace(problem, settings=Settings(anneal_below=0.0)), 0, log, quiet)
+    assert len(log._rows[-1]["rounds"]) == 1
+
+
 def test_few_residues_say_nothing(truth: Structure, problem: Problem) -> None:
     few = truth.without(~(truth.residues.number < truth.residues.number.min() + 5)[truth.residue])
     assert in_place(few, problem.interpolated, D_MIN) is None
