@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
@@ -126,7 +127,7 @@ class Structure:
     @property
     def is_deuterium(self) -> NDArray[np.bool_]:
         """Mask of deuterium atoms, as `source` has them."""
-        return np.asarray(_flat(self.source).elements == FLAT_DEUTERIUM)
+        return np.asarray(_flat(self.source, "model").elements == FLAT_DEUTERIUM)
 
     @property
     def chain_names(self) -> list[str]:
@@ -193,7 +194,7 @@ def from_gemmi(source: gemmi.Structure, *, name: str = "model") -> Structure:
     if len(source) == 0 or source[0].count_atom_sites() == 0:
         raise ModelError("model_empty", f"{name} has no atoms.", "Give a model with at least one atom.")
     source.setup_entities()
-    flat = _flat(source)
+    flat = _flat(source, name)
     residues, residue_of_atom = _residue_table(source[0])
     letters = flat.altlocs.astype(np.uint8).reshape(-1, 1)
     elements = flat.elements.astype(np.uint8)
@@ -213,19 +214,24 @@ def from_gemmi(source: gemmi.Structure, *, name: str = "model") -> Structure:
     return structure
 
 
-def _flat(source: gemmi.Structure) -> gemmi.FlatStructure:
-    """Return gemmi's flat form; it holds names of up to 7 characters, so longer chain names are cut in a copy.
+def _flat(source: gemmi.Structure, name: str) -> gemmi.FlatStructure:
+    """Return gemmi's flat form; it holds names of up to 7 characters, so longer ones of chains and compounds are cut in a copy.
 
     Only the columns of atoms are taken from it.
     """
-    if all(len(name) < 8 for chain in source[0] for name in (chain.name, *(part.subchain_id() for part in chain.subchains()))):
+    with suppress(RuntimeError):
         return gemmi.FlatStructure(source)
     short = source.clone()
     for chain in short[0]:
         chain.name = ""
         for residue in chain:
-            residue.subchain = ""
-    return gemmi.FlatStructure(short)
+            residue.name = residue.subchain = ""
+    try:
+        return gemmi.FlatStructure(short)
+    except RuntimeError as fault:
+        longest = max((atom.name for chain in source[0] for residue in chain for atom in residue), key=len)
+        message = f"{name} has an atom named {longest[:40]!r}; names of atoms have at most 7 characters."
+        raise ModelError("model_unreadable", message, "The file is damaged, or the atom needs another name.") from fault
 
 
 def _residue_table(model: gemmi.Model) -> tuple[Residues, NDArray[np.int32]]:

@@ -90,7 +90,7 @@ def extreme(rng: random.Random, data: bytes) -> bytes:
 def renamed(rng: random.Random, data: bytes) -> bytes:
     words = NAME.findall(data)
     return _replace(
-        rng, data, NAME, rng.choice((1, 3)), lambda word: rng.choice((b"", word.upper(), word[::-1], rng.choice(words)))
+        rng, data, NAME, rng.choice((1, 3)), lambda word: rng.choice((b"", word.upper(), word[::-1], word * 4, rng.choice(words)))
     )
 
 

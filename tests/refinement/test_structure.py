@@ -105,6 +105,26 @@ def test_names_of_any_length(mixed: Structure, length: int, tmp_path: Path) -> N
     np.testing.assert_array_equal(found.names, mixed.names)
 
 
+@pytest.mark.parametrize(("name", "kept"), [("C" * 7, True), ("C" * 8, False)])
+def test_long_names_of_atoms_are_refused_by_name(mixed: Structure, name: str, kept: bool) -> None:
+    source = mixed.source.clone()
+    source[0][0][0][0].name = name
+    if kept:
+        assert from_gemmi(source).names[0] == name
+        return
+    with pytest.raises(ModelError, match="named 'CCCCCCCC'") as fault:
+        from_gemmi(source)
+    assert fault.value.code == "model_unreadable"
+
+
+def test_long_names_of_compounds_are_kept(mixed: Structure) -> None:
+    source = mixed.source.clone()
+    source[0][0][0].name = "INH_" * 3
+    structure = from_gemmi(source)
+    assert structure.residues.compound[0] == "INH_" * 3
+    assert np.array_equal(structure.positions, mixed.positions)
+
+
 def test_only_the_first_model_counts(mixed: Structure, tmp_path: Path) -> None:
     atoms = PDB.removesuffix("END\n")
     path = tmp_path / "ensemble.pdb"
