@@ -63,7 +63,7 @@ def model_of_one_half(
     structure : Structure
         The deposited model.
     density : Density
-        The primary map; only its falloff is used.
+        The primary map; only its falloff is used, and how well each shell of the half-map agrees with it.
     work : Density
         The half-map.
     resolution : float
