@@ -43,7 +43,9 @@ ROUNDS = 4
 """Of least squares alone; each begins with new scales and B factors."""
 RETRIES, WEAKER = 2, 0.7
 """How often what did harm is tried again with what failed held more strongly; the second time the map pulls this much less."""
-HELD = frozenset({"rotamer_outliers", "rama_outliers", "cbeta_deviations", "cis_nonproline", "twisted_peptides"})
+HELD = frozenset(
+    {"planarity_outliers", "rotamer_outliers", "rama_outliers", "cbeta_deviations", "cis_nonproline", "twisted_peptides"}
+)
 """Harms of single residues, which then have their torsions held where they were before."""
 STILL = 0.01
 """Å; a round that moves atoms by less (rms) is the last one."""
