@@ -114,7 +114,8 @@ def annealed(start: State, problem: Problem, seed: int, log: RunLog, progress: C
     plain = _minimised(start.label, start.model, problem)
     far = share < settings.anneal_below
     best, rows = _annealed_repeatedly(start, plain, far, problem, np.random.default_rng(seed))
-    kept = best.cc_mask > plain.cc_mask + (settings.anneal_gain if far else 0.0)
+    wanted = settings.anneal_gain * (1.0 - plain.cc_mask) if far else 0.0
+    kept = best.cc_mask > plain.cc_mask + wanted
     sentence = (
         f"{100 * share:.0f} % of the residues had their backbone in place: annealed, {100 * rows[-1]['in_place']:.0f} % now. "
         f"CC_mask {start.cc_mask:.3f} -> {best.cc_mask:.3f}, without {plain.cc_mask:.3f}{'' if kept else ': undone'}."

@@ -17,7 +17,6 @@ import numpy as np
 from refinement.b_factors import with_fitted_b
 from refinement.moves.adp import cc_mask
 from refinement.moves.naming import with_standard_names
-from refinement.moves.turned_ends import with_turned_ends
 from refinement.repair import firm, spoilt_residues
 from refinement.score import FEW_CLASHES, harm
 from refinement.states import make_state, make_target
@@ -132,11 +131,7 @@ def finish(
             strengths.map *= WEAKER if refused > 1 or not harms else 1.0
             continue
         best, cc, model, record["kept"] = fit.structure, fit.cc_after, state.model, True
-        turned: list[str] = []
-        if balance.fine and part is None:
-            positions, turned = with_turned_ends(model.structure, term)
-            model, record["turned"] = model.moved(positions), record.get("turned", []) + turned
-        if not balance.fine or (shift < STILL and not turned):
+        if not balance.fine or shift < STILL:
             break
     record["cc_after"] = cc
     log.add("finish", _words(record), **record)

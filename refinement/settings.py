@@ -204,11 +204,10 @@ class Settings(BaseModel):
         description="The same; with fewer all stages are made and repeated. Models shaken by 1.5 Å have about this.",
     )
     anneal_gain: float = Field(
-        0.03, ge=0, description="CC_mask must rise by more than this, or the model stays as it was: minimisation does as well."
+        0.1, ge=0, description="Of what CC_mask lacks to 1 this part must be gained by that, or minimisation does as well."
     )
     anneal_stages: tuple[tuple[float, int, float, float], ...] = Field(
         (
-            (4.0, 300, 4.0, 4.0),
             (2.5, 250, 4.0, 4.0),
             (1.9, 250, 4.0, 4.0),
             (1.4, 250, 4.0, 4.0),

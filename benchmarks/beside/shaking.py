@@ -14,7 +14,6 @@ from refinement.maps.interpolation import prepare
 from refinement.minimise import minimise
 from refinement.moves.dynamics import dynamics
 from refinement.moves.rigid_body import motion_between
-from refinement.moves.turned_ends import ENDS
 from refinement.restraints.library import load_monomer_library
 from refinement.restraints.topology import build_topology
 from refinement.settings import Settings
@@ -37,6 +36,8 @@ ALIKE = {
     "ARG": (("NH1", "NH2"),),
 }
 """Atoms that chemistry doesn't tell apart."""
+ENDS = {"ASN": (("OD1", "ND2"),), "GLN": (("OE1", "NE2"),), "HIS": (("ND1", "CD2"), ("CE1", "NE2"))}
+"""Atoms that most maps don't tell apart."""
 HOT, MAX_STEPS = 4.0, 20_000
 """kT of dynamics, as that of annealing begins; restraints alone take haemoglobin 3 Å away in 700 steps."""
 SOFT, HELD = 300.0, 1e6
