@@ -17,11 +17,13 @@ import numpy as np
 from refinement.b_factors import with_fitted_b
 from refinement.moves.adp import cc_mask
 from refinement.moves.naming import with_standard_names
-from refinement.repair import firm, spoilt_residues
+from refinement.repair import firm, restored, spoilt_residues
 from refinement.score import FEW_CLASHES, harm
 from refinement.states import make_state, make_target
 from refinement.symmetry.target import Further, minimise_model
 from refinement.target import scattering_weights
+from refinement.validation.ramachandran import Region
+from refinement.validation.rotamers import rotamers
 from refinement.whole_map import LeastSquares, Overlap
 from refinement.words import harm_in_words
 
@@ -40,12 +42,12 @@ STEP = 0.1
 """Å; for second derivatives of the density."""
 ROUNDS = 4
 """Of least squares alone; each begins with new scales and B factors."""
-RETRIES, WEAKER = 2, 0.7
-"""How often what did harm is tried again with what failed held more strongly; the second time the map pulls this much less."""
-HELD = frozenset(
-    {"planarity_outliers", "rotamer_outliers", "rama_outliers", "cbeta_deviations", "cis_nonproline", "twisted_peptides"}
-)
+RETRIES, PATIENCE, WEAKER = 5, 3, 0.7
+"""How often what did harm is tried again with what failed held more strongly; after so many times the map pulls less, too."""
+HELD = frozenset({"rotamer_outliers", "rama_outliers", "cbeta_deviations", "cis_nonproline", "twisted_peptides"})
 """Harms of single residues, which then have their torsions held where they were before."""
+SHAPES, FIRMER = frozenset({"planarity_outliers", "chirality_outliers"}), 4.0
+"""Harms to the shape of single residues, whose planes and chiral centres are then held so much more strongly."""
 STILL = 0.01
 """Å; a round that moves atoms by less (rms) is the last one."""
 LEAST_CURVATURE = 1e-3
@@ -110,32 +112,49 @@ def finish(
     cc = cc_mask(structure, problem.density, problem.resolution, threads=problem.threads)
     best, model = structure, kept.model.moved(at.imposed(kept.structure.positions))
     record: dict[str, Any] = {"target": settings.target, "kept": False, "cc_before": cc, "rounds": []}
-    strengths, refused = replace(strengths), 0
-    keep = np.zeros(len(model.structure.residues), dtype=np.bool_)
-    for _ in range(ROUNDS):
+    strengths, rounds, refused = replace(strengths), 0, 0
+    keep = _near_the_limit(model.structure)
+    begin, again = model.structure.positions, False
+    strengths.shapes = np.ones(len(keep)) if strengths.shapes is None else strengths.shapes
+    while rounds < ROUNDS:
         term, balance = _whole_map_term(best, weight * strengths.map, problem)
         firmly = replace(at, reference=firm(model.structure, keep, at.reference)) if keep.any() else at
-        found = _minimised(model, term, balance, weight, strengths, firmly)
+        steps = settings.finish_iterations // (2 if again else 1)
+        found = _minimised(model.moved(begin), term, balance, weight, strengths, firmly, steps)
         moved = with_standard_names((at.unique.part(best) if at.unique else best).moved(found))
         state = make_state("finish", moved, at, like=model)
-        fit = with_fitted_b(moved, at, problem, like=best, evaluations=settings.finish_adp_evaluations)
         harms = _harms(initial, kept, state)
+        fit = None if harms else with_fitted_b(moved, at, problem, like=best, evaluations=settings.finish_adp_evaluations)
         shift = float(np.sqrt(((found - model.structure.positions) ** 2).sum(axis=1).mean()))
-        record["rounds"].append({**asdict(balance), "moved": shift, "cc": fit.cc_after, "harms": harms})
-        if harms or fit.cc_after < cc:
+        record["rounds"].append({**asdict(balance), "moved": shift, "cc": fit.cc_after if fit else None, "harms": harms})
+        if fit is None or fit.cc_after < cc:
             refused += 1
             if record["kept"] or refused > RETRIES:
                 break
             keep |= spoilt_residues(kept, state, sorted(HELD.intersection(harms)), at.topology, at.library)
-            strengths.raise_for([name for name in harms if name not in HELD])
-            strengths.map *= WEAKER if refused > 1 or not harms else 1.0
+            bent = spoilt_residues(kept, state, sorted(SHAPES.intersection(harms)), at.topology, at.library)
+            strengths.shapes = np.where(bent, strengths.shapes * FIRMER, strengths.shapes)
+            strengths.raise_for([name for name in harms if name not in HELD | SHAPES])
+            strengths.map *= WEAKER if refused > PATIENCE or not harms else 1.0
+            # what was found so far, but for what it spoilt
+            begin, again = at.imposed(restored(state.structure, model.structure, keep | bent)), True
             continue
         best, cc, model, record["kept"] = fit.structure, fit.cc_after, state.model, True
+        rounds += 1
+        begin, again = model.structure.positions, False
         if not balance.fine or shift < STILL:
             break
     record["cc_after"] = cc
     log.add("finish", _words(record), **record)
     return best, record
+
+
+def _near_the_limit(structure: Structure) -> NDArray[np.bool_]:
+    """Return which residues have a side chain that little would make an outlier: held from the beginning, they save a trial."""
+    side_chains = rotamers(structure)
+    near = np.zeros(len(structure.residues), dtype=np.bool_)
+    near[side_chains.residue[side_chains.region == Region.ALLOWED]] = True
+    return near
 
 
 def _words(record: dict[str, Any]) -> str:
@@ -204,7 +223,13 @@ def _curvature(function: Callable[[Floats, Floats], float], positions: Floats) -
 
 
 def _minimised(
-    model: Model, term: LeastSquares | Overlap, balance: Balance, weight: float, strengths: Strengths, problem: Problem
+    model: Model,
+    term: LeastSquares | Overlap,
+    balance: Balance,
+    weight: float,
+    strengths: Strengths,
+    problem: Problem,
+    steps: int,
 ) -> Floats:
     """Return the positions, shape (n, 3), after minimisation with the term of the whole map; `problem` is that of `model`."""
     settings = problem.settings
@@ -215,7 +240,7 @@ def _minimised(
         target,
         model.structure.positions,
         problem.symmetry,
-        max_iterations=settings.finish_iterations,
+        max_iterations=steps,
         max_shift=settings.max_shift,
         further=Further(term, curvature),
         whole=problem.unique.whole_symmetry if problem.unique else None,

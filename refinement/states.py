@@ -70,6 +70,8 @@ class Strengths:
     peptides: float = 1.0
     map: float = 1.0
     outliers: NDArray[np.float64] | None = None
+    shapes: NDArray[np.float64] | None = None
+    """On planes and chiral centres, by residue."""
 
     def learn(self, state: State, harms: list[str]) -> None:
         """Take the lessons of a cycle that ended in `state` and did `harms`."""
@@ -278,7 +280,7 @@ def make_target(model: Model, problem: Problem, weight: float, strengths: Streng
     return Target(
         model.hydrogenated,
         problem.interpolated,
-        covalent=covalent_terms(bare, problem.topology, peptides=strengths.peptides),
+        covalent=covalent_terms(bare, problem.topology, peptides=strengths.peptides, shapes=strengths.shapes),
         nonbonded=model.nonbonded,
         contact_weight=0.0 if united else contact_weight(weight, settings, strengths),
         contact_reduction=settings.nonbonded_slack,

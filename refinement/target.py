@@ -239,7 +239,9 @@ def scattering_weights(structure: Structure) -> NDArray[np.float64]:
     return structure.elements / CARBON_NUMBER * structure.occupancy
 
 
-def covalent_terms(structure: Structure, topology: Topology, *, peptides: float = 1.0) -> Covalent:
+def covalent_terms(
+    structure: Structure, topology: Topology, *, peptides: float = 1.0, shapes: NDArray[np.float64] | None = None
+) -> Covalent:
     """Return covalent restraints with the standard targets for the present conformation of the backbone.
 
     Parameters
@@ -250,6 +252,8 @@ def covalent_terms(structure: Structure, topology: Topology, *, peptides: float 
         Its restraints from the dictionaries.
     peptides : float
         Factor on the weight of ω.
+    shapes : NDArray[float64], optional
+        Factor on the weights of planes and chiral centres for each residue.
     """
     bonds, angles = standard_targets(structure, topology.bonds, topology.angles)
     metal = bonds.kind == BondKind.METAL
@@ -260,6 +264,11 @@ def covalent_terms(structure: Structure, topology: Topology, *, peptides: float 
     terms = covalent_restraints(replace(topology, **changed))
     factor = np.where(terms.torsions.kind == TorsionKind.OMEGA, peptides, 1.0)
     limit = np.where(metal, METAL_LIMIT, np.inf)
+    if shapes is not None:
+        planes, centres = terms.planes, terms.chiralities.atoms[:, 0]
+        of_planes = np.maximum.reduceat(shapes[structure.residue[planes.atoms]], planes.first[:-1]) if len(planes) else 1.0
+        of_centres = shapes[structure.residue[centres]]
+        terms = replace(terms, plane_weight=terms.plane_weight * of_planes, chirality_weight=terms.chirality_weight * of_centres)
     return replace(terms, torsion_weight=terms.torsion_weight * factor, bond_limit=limit)
 
 

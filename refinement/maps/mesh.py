@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from scipy import fft
 
 from refinement.maps.fourier import cut, on_grid, squared_frequencies
 from refinement.maps.interpolation import BSPLINE, PAD, spline_at, spline_weights
+from refinement.threads import in_order, in_parts
 
 if TYPE_CHECKING:
     import gemmi
@@ -128,21 +130,35 @@ class Mesh:
         `filters` are those of the shapes, `meshes` is `room` for them. Atoms outside the box are left out.
         """
         meshes[:] = 0.0
-        _spread(positions, share, meshes, self._grid_matrix, self.corner)
+
+        def planes(first: int, end: int) -> None:
+            _spread(positions, share, meshes, self._grid_matrix, self.corner, first, end)
+
+        in_parts(self.threads, meshes.shape[1], planes)
+
+        def terms(number: int) -> NDArray[np.complex64]:
+            _fold(meshes[number])
+            part: NDArray[np.complex64] = fft.rfftn(
+                np.ascontiguousarray(meshes[number, PAD:-PAD, PAD:-PAD, PAD:-PAD]), overwrite_x=True
+            )
+            part *= filters[number]
+            return part
+
         total = np.zeros(filters.shape[1:], dtype=np.complex64)
-        for mesh, shape in zip(meshes, filters, strict=True):
-            _fold(mesh)
-            part = fft.rfftn(np.ascontiguousarray(mesh[PAD:-PAD, PAD:-PAD, PAD:-PAD]), overwrite_x=True, workers=self.threads)
-            part *= shape
+        for part in in_order(self.threads, [partial(terms, number) for number in range(len(meshes))]):
             total += part
         return total
 
     def blur(self, terms: NDArray[np.complex64], filters: NDArray[np.float32], meshes: NDArray[np.float32]) -> None:
         """Fill `meshes` with the map of `terms` blurred by each shape, ready for reading."""
-        for mesh, shape in zip(meshes, filters, strict=True):
-            values = fft.irfftn(terms * shape, s=self.dims, overwrite_x=True, workers=self.threads)
-            mesh[PAD:-PAD, PAD:-PAD, PAD:-PAD] = values
-            _wrap(mesh)
+
+        def fill(number: int) -> None:
+            values = fft.irfftn(terms * filters[number], s=self.dims, overwrite_x=True)
+            meshes[number, PAD:-PAD, PAD:-PAD, PAD:-PAD] = values
+            _wrap(meshes[number])
+
+        for _ in in_order(self.threads, [partial(fill, number) for number in range(len(meshes))]):
+            pass
 
     def read(
         self,
@@ -153,7 +169,14 @@ class Mesh:
         gradient: NDArray[np.float64],
     ) -> float:
         """Return `factor` times the sum over atoms and shapes of share · mesh, and add its derivatives (per Å) to `gradient`."""
-        return float(_read(positions, share, meshes, self._grid_matrix, self.corner, factor, gradient))
+        energy = np.empty(len(positions))
+
+        def atoms(first: int, end: int) -> None:
+            part = slice(first, end)
+            _read(positions[part], share[part], meshes, self._grid_matrix, self.corner, factor, gradient[part], energy[part])
+
+        in_parts(self.threads, len(positions), atoms)
+        return float(energy.sum())
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -163,7 +186,10 @@ def _spread(
     meshes: NDArray[np.float32],
     grid_matrix: NDArray[np.float64],
     corner: NDArray[np.float64],
+    first: int,
+    end: int,
 ) -> None:
+    """Add the planes from `first` to before `end` of atoms to the meshes; each point takes its atoms in the same order."""
     g = grid_matrix
     for n in range(len(positions)):
         x, y, z = positions[n, 0] - corner[0], positions[n, 1] - corner[1], positions[n, 2] - corner[2]
@@ -174,12 +200,16 @@ def _spread(
         if not (1.0 <= u < nx - 2 and 1.0 <= v < ny - 2 and 1.0 <= w < nz - 2):  # as in `spline_at`; false for NaN
             continue
         i, j, k = int(u), int(v), int(w)
+        if i + 2 < first or i - 1 >= end:
+            continue
         x0, x1, x2, x3, _, _, _, _ = spline_weights(u - i, BSPLINE)
         y0, y1, y2, y3, _, _, _, _ = spline_weights(v - j, BSPLINE)
         z0, z1, z2, z3, _, _, _, _ = spline_weights(w - k, BSPLINE)
         for m in range(len(meshes)):
             amount = share[n, m]
             for a, wx in ((-1, x0), (0, x1), (1, x2), (2, x3)):
+                if not first <= i + a < end:
+                    continue
                 for b, wy in ((-1, y0), (0, y1), (1, y2), (2, y3)):
                     line = meshes[m, i + a, j + b]
                     here = amount * wx * wy
@@ -198,15 +228,15 @@ def _read(
     corner: NDArray[np.float64],
     factor: float,
     gradient: NDArray[np.float64],
-) -> float:
+    energy: NDArray[np.float64],
+) -> None:
     g = grid_matrix
-    total = 0.0
     for n in range(len(positions)):
         x, y, z = positions[n, 0] - corner[0], positions[n, 1] - corner[1], positions[n, 2] - corner[2]
         u = g[0, 0] * x + g[0, 1] * y + g[0, 2] * z
         v = g[1, 0] * x + g[1, 1] * y + g[1, 2] * z
         w = g[2, 0] * x + g[2, 1] * y + g[2, 2] * z
-        sum_u, sum_v, sum_w = 0.0, 0.0, 0.0
+        total, sum_u, sum_v, sum_w = 0.0, 0.0, 0.0, 0.0
         for m in range(len(meshes)):
             value, by_u, by_v, by_w = spline_at(meshes[m], u, v, w, BSPLINE)
             amount = factor * share[n, m]
@@ -216,7 +246,7 @@ def _read(
             sum_w += amount * by_w
         for axis in range(3):
             gradient[n, axis] += sum_u * g[0, axis] + sum_v * g[1, axis] + sum_w * g[2, axis]
-    return total
+        energy[n] = total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

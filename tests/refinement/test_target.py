@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from refinement.score import Geometry, fit_harm, harm
 from refinement.settings import Settings, settings_for
 from refinement.states import Problem, Strengths, make_state, make_target, ramachandran_share
 from refinement.structure import Structure, from_gemmi
+from refinement.target import covalent_terms
 from refinement.validation.ramachandran import Region, ramachandran
 
 if TYPE_CHECKING:
@@ -253,6 +255,22 @@ def test_the_backbone_term_follows_rama_z_and_outliers(hairpin: Structure, densi
         strengths.learn(state, [])
     assert strengths.outliers is not None
     assert strengths.outliers.max() == 4.0
+
+
+def test_planes_and_centres_of_chosen_residues_are_held_more_strongly(hairpin: Structure, density: Density) -> None:
+    problem = problem_of(hairpin, density)
+    factor = np.ones(len(hairpin.residues))
+    factor[5] = 4.0
+    plain, firm = (covalent_terms(hairpin, problem.topology, shapes=shapes) for shapes in (None, factor))
+    centres = hairpin.residue[plain.chiralities.atoms[:, 0]] == 5
+    assert centres.any()
+    assert np.allclose(firm.chirality_weight / plain.chirality_weight, np.where(centres, 4.0, 1.0))
+    planes = [
+        bool((hairpin.residue[plain.planes.atoms[first:end]] == 5).any()) for first, end in pairwise(plain.planes.first.tolist())
+    ]
+    assert any(planes)
+    assert np.allclose(firm.plane_weight / plain.plane_weight, np.where(planes, 4.0, 1.0))
+    assert np.array_equal(firm.torsion_weight, plain.torsion_weight)
 
 
 def test_outliers_feel_more_of_the_backbone_term(hairpin: Structure, density: Density) -> None:

@@ -116,3 +116,21 @@ def test_threads_give_the_same_bits(density: Density, atoms: tuple[np.ndarray, .
         filters = mesh.filters(shapes)
         found.append(mesh.spread(atoms[0], shapes.share, filters, mesh.room(len(filters))).tobytes())
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_any_number_of_threads_gives_the_same_bits(density: Density, atoms: tuple[np.ndarray, ...], threads: int) -> None:
+    positions, shapes = atoms[0], shapes_of(atoms)
+    found = []
+    for count in (1, threads):
+        mesh = Mesh.of(density, D_MIN, points=2.5, threads=count)
+        filters = mesh.filters(shapes)
+        meshes = mesh.room(len(filters))
+        terms = mesh.spread(positions, shapes.share, filters, meshes)
+        mesh.blur(terms, filters, meshes)
+        gradient = np.zeros_like(positions)
+        energy = mesh.read(positions, shapes.share, meshes, 2.0, gradient)
+        found.append((terms, meshes.copy(), gradient, energy))
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one, other)
+    assert np.abs(found[0][2]).max() > 0.0
