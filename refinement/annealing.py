@@ -113,7 +113,11 @@ def annealed(start: State, problem: Problem, seed: int, log: RunLog, progress: C
     progress("annealing", 0.0)
     plain = _minimised(start.label, start.model, problem)
     far = share < settings.anneal_below
-    best, rows = _annealed_repeatedly(start, plain, far, problem, np.random.default_rng(seed))
+    try:
+        best, rows = _annealed_repeatedly(start, plain, far, problem, np.random.default_rng(seed))
+    except FloatingPointError as fault:
+        log.add("annealing", f"Annealing is given up, the cycles begin with the model as it was: {fault}.", kept=False)
+        return start
     wanted = settings.anneal_gain * (1.0 - plain.cc_mask) if far else 0.0
     kept = best.cc_mask > plain.cc_mask + wanted
     sentence = (

@@ -89,9 +89,7 @@ def test_what_dynamics_shook_comes_back(truth: Structure, shaken: Structure, pro
     np.testing.assert_array_equal(again.structure.positions, found.structure.positions)
 
 
-def test_runs_are_repeated_until_two_agree(
-    truth: Structure, shaken: Structure, problem: Problem, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_are_repeated_until_two_agree(shaken: Structure, problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     astray = shaken.positions + 6.0
     outcomes = iter([astray, truth.positions, truth.positions])
     monkeypatch.setattr("refinement.annealing._dynamics", lambda *_: next(outcomes))
@@ -124,3 +122,16 @@ def test_models_that_are_nearly_in_place_have_the_last_stage_alone(shaken: Struc
 def test_few_residues_say_nothing(truth: Structure, problem: Problem) -> None:
     few = truth.without(~(truth.residues.number < truth.residues.number.min() + 5)[truth.residue])
     assert in_place(few, problem.interpolated, D_MIN) is None
+
+
+def test_forces_that_are_not_finite_end_it_and_nothing_else(
+    shaken: Structure, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_end(*_arguments: Any, **_options: Any) -> Any:
+        message = "the forces of a dynamics run aren't finite numbers"
+        raise FloatingPointError(message)
+
+    monkeypatch.setattr("refinement.annealing.dynamics", without_end)
+    start, log = make_state("deposited", shaken, problem), RunLog()
+    assert annealed(start, problem, 0, log, quiet) is start
+    assert "given up" in log._rows[-1]["sentence"]
