@@ -277,7 +277,7 @@ def make_target(model: Model, problem: Problem, weight: float, strengths: Streng
     if problem.start is not None:
         extra["start"] = problem.start.weighted(settings.start_hold * weight)
     extra |= {f"copies {number}": term for number, term in enumerate(alike, start=1)}
-    return Target(
+    target = Target(
         model.hydrogenated,
         problem.interpolated,
         covalent=covalent_terms(bare, problem.topology, peptides=strengths.peptides, shapes=strengths.shapes),
@@ -292,6 +292,23 @@ def make_target(model: Model, problem: Problem, weight: float, strengths: Streng
         pattern=problem.pattern,
         threads=problem.threads,
     )
+    target.scattering[lost_carboxylates(bare, problem)] = 0.0
+    return target
+
+
+def lost_carboxylates(structure: Structure, problem: Problem) -> NDArray[np.bool_]:
+    """Return which atoms are oxygens of Asp and Glu in negative density, shape (n,); none in coarse maps.
+
+    Carboxylates lose their density to radiation and to their charge. Drawn to what density there is, they would take
+    that of their neighbours.
+    """
+    if problem.resolution >= problem.settings.carboxylates_below:
+        return np.zeros(len(structure), dtype=np.bool_)
+    acids = np.isin(structure.residues.compound, ("ASP", "GLU"))[structure.residue]
+    oxygens = acids & np.isin(structure.names, ("OD1", "OD2", "OE1", "OE2"))
+    lost = np.zeros(len(structure), dtype=np.bool_)
+    lost[oxygens] = problem.interpolated.values(structure.positions[oxygens]) < 0.0
+    return lost
 
 
 def contact_weight(weight: float, settings: Settings, strengths: Strengths) -> float:

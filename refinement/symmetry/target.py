@@ -140,7 +140,7 @@ def counted(target: Target, symmetry: Symmetry) -> Target:
         pattern=target.pattern,
         threads=target.threads,
     )
-    found.scattering *= here.of_atoms
+    found.scattering = target.scattering * here.of_atoms
     return found
 
 

@@ -19,7 +19,7 @@ from refinement.restraints.library import load_monomer_library
 from refinement.restraints.topology import build_topology
 from refinement.score import Geometry, fit_harm, harm
 from refinement.settings import Settings, settings_for
-from refinement.states import Problem, Strengths, make_state, make_target, ramachandran_share
+from refinement.states import Model, Problem, Strengths, lost_carboxylates, make_state, make_target, ramachandran_share
 from refinement.structure import Structure, from_gemmi
 from refinement.target import covalent_terms
 from refinement.validation.ramachandran import Region, ramachandran
@@ -255,6 +255,26 @@ def test_the_backbone_term_follows_rama_z_and_outliers(hairpin: Structure, densi
         strengths.learn(state, [])
     assert strengths.outliers is not None
     assert strengths.outliers.max() == 4.0
+
+
+def test_oxygens_of_acids_in_negative_density_do_not_follow_it(hairpin: Structure, density: Density) -> None:
+    acids = np.isin(hairpin.residues.compound, ("ASP", "GLU"))[hairpin.residue]
+    oxygens = np.flatnonzero(acids & np.isin(hairpin.names, ("OD1", "OD2", "OE1", "OE2")))
+    assert len(oxygens) > 2
+    moved = hairpin.positions.copy()
+    carbonyl = int(np.flatnonzero(hairpin.names == "O")[3])
+    away = np.asarray(density.corner) + 1.0
+    moved[oxygens[0]] = moved[carbonyl] = away
+    start = hairpin.moved(moved)
+    problem = problem_of(hairpin, density)
+    assert problem.interpolated.values(away[None])[0] < 0.0
+    fine, coarse = (replace(problem, resolution=resolution) for resolution in (3.0, 3.6))
+    assert np.flatnonzero(lost_carboxylates(start, fine)).tolist() == [oxygens[0]]
+    assert not lost_carboxylates(start, coarse).any()
+    model = Model.of(start, problem.library)
+    free, bound = (make_target(model, each, 10.0, Strengths()) for each in (fine, coarse))
+    assert free.scattering[oxygens[0]] == 0.0 < bound.scattering[oxygens[0]]
+    assert np.array_equal(np.delete(free.scattering, oxygens[0]), np.delete(bound.scattering, oxygens[0]))
 
 
 def test_planes_and_centres_of_chosen_residues_are_held_more_strongly(hairpin: Structure, density: Density) -> None:
