@@ -18,7 +18,7 @@ from refinement.b_factors import with_fitted_b
 from refinement.moves.adp import cc_mask
 from refinement.moves.naming import with_standard_names
 from refinement.repair import firm, restored, spoilt_residues
-from refinement.score import FEW_CLASHES, harm
+from refinement.score import FEW_CLASHES, few_more, harm
 from refinement.states import make_state, make_target
 from refinement.symmetry.target import Further, minimise_model
 from refinement.target import scattering_weights
@@ -46,8 +46,12 @@ RETRIES, PATIENCE, WEAKER = 5, 3, 0.7
 """How often what did harm is tried again with what failed held more strongly; after so many times the map pulls less, too."""
 HELD = frozenset({"rotamer_outliers", "rama_outliers", "cbeta_deviations", "cis_nonproline", "twisted_peptides"})
 """Harms of single residues, which then have their torsions held where they were before."""
+STIFF = 0.2
+"""Degrees; so firmly, as at 1° rare side chains still give way to the restraints that draw them to their rotamer."""
 SHAPES, FIRMER = frozenset({"planarity_outliers", "chirality_outliers"}), 4.0
 """Harms to the shape of single residues, whose planes and chiral centres are then held so much more strongly."""
+MINOR = frozenset({"rotamer_outliers", "planarity_outliers"})
+"""Harms that are borne when nothing else helped, if they are few and the deposited model has more."""
 STILL = 0.01
 """Å; a round that moves atoms by less (rms) is the last one."""
 LEAST_CURVATURE = 1e-3
@@ -118,12 +122,12 @@ def finish(
     strengths.shapes = np.ones(len(keep)) if strengths.shapes is None else strengths.shapes
     while rounds < ROUNDS:
         term, balance = _whole_map_term(best, weight * strengths.map, problem)
-        firmly = replace(at, reference=firm(model.structure, keep, at.reference)) if keep.any() else at
+        firmly = replace(at, reference=firm(model.structure, keep, at.reference, sigma=STIFF)) if keep.any() else at
         steps = settings.finish_iterations // (2 if again else 1)
         found = _minimised(model.moved(begin), term, balance, weight, strengths, firmly, steps)
         moved = with_standard_names((at.unique.part(best) if at.unique else best).moved(found))
         state = make_state("finish", moved, at, like=model)
-        harms = _harms(initial, kept, state)
+        harms = _harms(initial, kept, state, patient=refused < PATIENCE)
         fit = None if harms else with_fitted_b(moved, at, problem, like=best, evaluations=settings.finish_adp_evaluations)
         shift = float(np.sqrt(((found - model.structure.positions) ** 2).sum(axis=1).mean()))
         record["rounds"].append({**asdict(balance), "moved": shift, "cc": fit.cc_after if fit else None, "harms": harms})
@@ -134,7 +138,7 @@ def finish(
             keep |= spoilt_residues(kept, state, sorted(HELD.intersection(harms)), at.topology, at.library)
             bent = spoilt_residues(kept, state, sorted(SHAPES.intersection(harms)), at.topology, at.library)
             strengths.shapes = np.where(bent, strengths.shapes * FIRMER, strengths.shapes)
-            strengths.raise_for([name for name in harms if name not in HELD | SHAPES])
+            strengths.raise_for([name for name in harms if name == "cbeta_deviations" or name not in HELD | SHAPES])
             strengths.map *= WEAKER if refused > PATIENCE or not harms else 1.0
             # what was found so far, but for what it spoilt
             begin, again = at.imposed(restored(state.structure, model.structure, keep | bent)), True
@@ -171,10 +175,16 @@ def _words(record: dict[str, Any]) -> str:
     return f"Last minimisation with {name} isn't kept: {harm_in_words(harms) if harms else 'it fits no better'}."
 
 
-def _harms(initial: State, kept: State, state: State) -> list[str]:
-    """Return what became worse than at the start, or than it was; the few clashes that no one counts don't matter."""
+def _harms(initial: State, kept: State, state: State, *, patient: bool) -> list[str]:
+    """Return what became worse than at the start, or than it was; the few clashes that no one counts don't matter.
+
+    When patience is at an end, a side chain or a plane in a thousand doesn't either, if there were more at the start.
+    """
     few = (state.geometry.clashscore or 0.0) <= FEW_CLASHES
     since = [name for name in harm(kept.geometry, state.geometry) if not (few and name == "clashscore")]
+    if not patient:
+        count = len(kept.structure.residues)
+        since = [name for name in since if not (name in MINOR and few_more(name, kept.geometry, state.geometry, count))]
     borne = set(harm(initial.geometry, kept.geometry))  # nothing better could be had
     return sorted({*harm(initial.geometry, state.geometry)} - borne | {*since})
 

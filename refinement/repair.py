@@ -182,11 +182,11 @@ def _with_ends(structure: Structure, run: NDArray[np.int64]) -> NDArray[np.int64
     return np.flatnonzero(widened(structure, mask))
 
 
-def firm(start: Structure, residues: Mask, reference: DihedralRestraints | None) -> DihedralRestraints:
+def firm(start: Structure, residues: Mask, reference: DihedralRestraints | None, *, sigma: float = SIGMA) -> DihedralRestraints:
     """Return restraints on the torsions of some residues as `start` has them, and those of a reference model elsewhere."""
     torsions = named_torsions(start)
     torsions = torsions.select(residues[torsions.residue])
-    own = held(torsions, torsions.angles(start), sigma=SIGMA, limit=np.inf)
+    own = held(torsions, torsions.angles(start), sigma=sigma, limit=np.inf)
     return own if reference is None else reference.select(~residues[reference.residue]).joined(own)
 
 

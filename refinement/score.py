@@ -146,13 +146,16 @@ def bearable(harms: list[str], initial: Geometry, state: Geometry, residues: int
     residues : int
         How many residues the model has.
     """
-    allowed = max(1.0, MANY * residues) + 1e-9
-    for name in harms:
-        more = (getattr(state, name) or 0.0) - (getattr(initial, name) or 0.0)
-        count = more * residues / 100.0 if name in {"rotamer_outliers", "rama_outliers"} else more
-        if name not in BORNE or count > allowed:
-            return False
+    if not all(name in BORNE and few_more(name, initial, state, residues) for name in harms):
+        return False
     return state.molprobity <= initial.molprobity - MUCH_BETTER
+
+
+def few_more(name: str, before: Geometry, after: Geometry, residues: int) -> bool:
+    """Return whether there is at most one more outlier of a kind than before, or two more for each thousand residues."""
+    more = (getattr(after, name) or 0.0) - (getattr(before, name) or 0.0)
+    count = more * residues / 100.0 if name in {"rotamer_outliers", "rama_outliers"} else more
+    return bool(count <= max(1.0, MANY * residues) + 1e-9)
 
 
 def fit_harm(initial_cc: float, cc: float) -> bool:
