@@ -89,7 +89,9 @@ def test_what_dynamics_shook_comes_back(truth: Structure, shaken: Structure, pro
     np.testing.assert_array_equal(again.structure.positions, found.structure.positions)
 
 
-def test_runs_are_repeated_until_two_agree(shaken: Structure, problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_are_repeated_until_two_agree(
+    truth: Structure, shaken: Structure, problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     astray = shaken.positions + 6.0
     outcomes = iter([astray, truth.positions, truth.positions])
     monkeypatch.setattr("refinement.annealing._dynamics", lambda *_: next(outcomes))
