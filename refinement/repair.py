@@ -15,7 +15,7 @@ import numpy as np
 from refinement.choice import best_first
 from refinement.operators import kabsch
 from refinement.restraints.named_torsions import held, named_torsions
-from refinement.score import harm
+from refinement.score import COUNTED, harm
 from refinement.states import make_state, make_target
 from refinement.symmetry.target import minimise_model
 from refinement.validation.cbeta import OUTLIER as CBETA_OUTLIER
@@ -44,18 +44,7 @@ ROUNDS = 3
 """Each takes one residue more to either side."""
 SIGMA = 1.0
 """Degrees; as firm as restraints on the torsions of a reference model."""
-LOCAL = frozenset(
-    {
-        "clashscore",
-        "rotamer_outliers",
-        "rama_outliers",
-        "cbeta_deviations",
-        "cis_nonproline",
-        "twisted_peptides",
-        "chirality_outliers",
-        "planarity_outliers",
-    }
-)
+LOCAL = frozenset(COUNTED)
 """Harms that belong to single residues; the others are those of the model as a whole."""
 
 
