@@ -63,6 +63,12 @@ class HydrogenBonds:
         """Return the restraints with all weights times a factor."""
         return replace(self, weight=self.weight * factor, angle_weight=self.angle_weight * factor)
 
+    def select(self, bonds: NDArray[np.bool_], angles: NDArray[np.bool_]) -> HydrogenBonds:
+        """Return the distances and the angles where the masks are true; those without weight have no energy to level off at."""
+        of_bonds = {name: getattr(self, name)[bonds] for name in ("atoms", "target", "weight", "limit")}
+        of_angles = {name: getattr(self, name)[angles] for name in ("angle_atoms", "angle_target", "angle_weight", "angle_limit")}
+        return HydrogenBonds(**of_bonds, **of_angles)
+
     def energy_and_gradient(self, positions: NDArray[np.float64], gradient: NDArray[np.float64]) -> float:
         """Add the gradient (shape (n, 3)) into `gradient` and return the energy."""
         energy = kernels.bonds(positions, self.atoms, self.target, self.weight, self.limit, gradient)

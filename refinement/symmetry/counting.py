@@ -150,8 +150,9 @@ def counted_term(term: Term, counting: Counting) -> Any:
     if isinstance(term, UnitedContacts):
         return term.counted(lambda nonbonded: CountedNonbonded(nonbonded, counting))  # type: ignore[arg-type,return-value]
     if isinstance(term, HydrogenBonds):
-        angle_weight = term.angle_weight * counting.share(term.angle_atoms)
-        return replace(term, weight=term.weight * counting.share(term.atoms), angle_weight=angle_weight)
+        of_bonds, of_angles = counting.share(term.atoms), counting.share(term.angle_atoms)
+        counted = replace(term, weight=term.weight * of_bonds, angle_weight=term.angle_weight * of_angles)
+        return counted.select(of_bonds > 0.0, of_angles > 0.0)
     if isinstance(term, Parallelities):
         return replace(term, weight=term.weight * counting.share(term.atoms[term.first[term.planes]]))
     if isinstance(term, DihedralRestraints | RamachandranRestraints):

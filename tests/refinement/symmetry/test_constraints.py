@@ -227,8 +227,9 @@ def test_every_kind_of_term_counts(particle: Particle, map_of: MapOf, problem_of
         angle_atoms=np.array([own[:3], images[:3]]), angle_target=100.0 * one, angle_weight=one, angle_limit=one,
     )  # fmt: skip
     counted = counted_term(bonds, counting)
-    assert counted.weight.tolist() == [0.0, 1.0]
-    assert counted.angle_weight.tolist() == [1.0, 0.0]
+    assert (counted.atoms.tolist(), counted.weight.tolist()) == ([own[:2].tolist()], [1.0])
+    assert (counted.angle_atoms.tolist(), counted.angle_weight.tolist()) == ([own[:3].tolist()], [1.0])
+    assert np.isfinite(counted.energy_and_gradient(structure.positions, np.zeros_like(structure.positions)))
     planes = Parallelities(
         np.array([0, 3, 6, 9]), np.concatenate([own[:3], own[3:], images[:3]]), np.array([[0, 1], [0, 2]]), one, one
     )
