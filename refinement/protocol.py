@@ -99,7 +99,8 @@ def refine(
     operators : Operators, optional
         Exact operators of the assembly, where they are known; otherwise those of the model's copies are fitted to the map.
     seed : int
-        Of the random numbers of annealing, which only models with much of their backbone out of place need.
+        Of the random numbers of annealing, which only models with much of their backbone out of place need, and of the
+        segments that the map weight is tried on.
 
     Returns
     -------
@@ -140,9 +141,9 @@ def refine(
         start = annealed(start, problem, seed, log, progress)
 
     def again(number: int) -> tuple[Structure, dict[str, Any]]:
-        return _refined(initial, shaken_start(start, problem, seed + number), problem, operators, log, progress)
+        return _refined(initial, shaken_start(start, problem, seed + number), problem, operators, log, progress, seed + number)
 
-    first = _refined(initial, start, problem, operators, log, progress)
+    first = _refined(initial, start, problem, operators, log, progress, seed)
     final, record = best_of_seeds(first, initial, problem, again, log)
     return Refined(final, {**record, "placement": placed.record, "start": _row(initial)})
 
@@ -154,12 +155,13 @@ def _refined(
     operators: Operators | None,
     log: RunLog,
     progress: Callable[[str, float], None],
+    seed: int,
 ) -> tuple[Structure, dict[str, Any]]:
     """Run the cycles and choose; where copies were refined as one in vain, a second time without."""
     problem, first, decision = with_copies(whole, start, operators, log)
     strengths = Strengths()
     states, weight, cycles, problem = _macro_cycles(
-        initial, first, strengths, problem, whole, log, progress, exact=decision.exact
+        initial, first, strengths, problem, whole, log, progress, exact=decision.exact, seed=seed
     )
     if problem.settings.harmless:
         progress("repair", 0.91)
@@ -173,7 +175,7 @@ def _refined(
     if part is not None and record["kept"] == initial.label:
         log.add("symmetry", "No state with copies refined as one could be kept: refined again without.", mode="off")
         without = replace(whole, settings=whole.settings.model_copy(update={"ncs": "off"}))
-        final, record = _refined(initial, start, without, None, log, progress)
+        final, record = _refined(initial, start, without, None, log, progress, seed)
         return final, {**record, "symmetry": {**decision.record, "kept": False}}
     return final, {**record, "map_weight": weight, "cycles": cycles, "symmetry": decision.record}
 
@@ -232,11 +234,12 @@ def _macro_cycles(
     progress: Callable[[str, float], None],
     *,
     exact: bool = False,
+    seed: int = 0,
 ) -> tuple[list[State], float, list[dict[str, Any]], Problem]:
     """Run the cycles from `state`, judged by `initial`; returns the state after each, the map weight, a row for each.
 
     `problem` is that of the whole model, or of its unique part; then its operators are fitted each time unless `exact`,
-    and it comes back with the last ones.
+    and it comes back with the last ones. `seed` is that of the segments which the first weight is made from.
     """
     settings, first = problem.settings, state
     states: list[State] = []
@@ -250,14 +253,7 @@ def _macro_cycles(
             if shift:
                 log.add("operators", f"Operators fitted to the map: copies moved by up to {shift:.3f} Å.", shift=shift)
         if cycle == 1:
-            weight = map_weight(
-                partial(make_target, first.model, problem, strengths=strengths),
-                first.structure,
-                problem.topology,
-                settings,
-                problem.symmetry,
-            )
-            log.add("weight", f"Map weight {weight:.2f}.", weight=weight)
+            weight = _first_weight(first, problem, strengths, seed, log)
         before, applied = state, weight * strengths.map
         state, found, moves = run_cycle(cycle, before, initial, problem, weight, strengths, log)
         states.append(state)
@@ -283,6 +279,22 @@ def _macro_cycles(
             log.add("settled", f"Cycle {cycle} moved atoms by {moved:.4f} Å: the model has settled.")
             break
     return states, weight, rows, problem
+
+
+def _first_weight(first: State, problem: Problem, strengths: Strengths, seed: int, log: RunLog) -> float:
+    """Return the weight of the first cycle."""
+    weight, of_segments = map_weight(
+        partial(make_target, first.model, problem, strengths=strengths),
+        first.structure,
+        problem.topology,
+        problem.settings,
+        problem.symmetry,
+        seed=seed,
+        threads=problem.threads,
+    )
+    listed = f" (segments: {', '.join(f'{value:.1f}' for value in of_segments)})" if of_segments else ""
+    log.add("weight", f"Map weight {weight:.2f}{listed}.", weight=weight, segments=of_segments)
+    return weight
 
 
 def _followed(weight: float, applied: float, state: State, problem: Problem, log: RunLog) -> float:

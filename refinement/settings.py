@@ -56,6 +56,13 @@ class Settings(BaseModel):
     bond_rmsd_target: float = Field(
         0.0065, gt=0, description="Å; the map weight is set so that bonds deviate this much, the value of good structures."
     )
+    weight_method: Literal["trial", "segments"] = Field(
+        "trial",
+        description="One trial of the whole model, corrected later; or trials of ten random segments as in 2018.",
+    )
+    angle_rmsd_limit: float = Field(
+        1.0, gt=0, description="°; segments must keep this as well as the bonds' target; published with 0.01 Å for all maps."
+    )
     weight_trial: float = Field(10.0, gt=0, description="Map weight of the first trial minimisation.")
     weight_limits: tuple[float, float] = Field((2.0, 80.0), description="The map weight stays between these.")
     weight_cycles: int = Field(
@@ -258,6 +265,7 @@ PROTOCOLS: dict[str, Settings] = {
     "default": Settings(),
     "ceres2020": Settings(
         protocol="ceres2020",
+        weight_method="segments",
         weight_cycles=0,
         carboxylates_below=0.0,
         cycles=10,

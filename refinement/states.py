@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,15 @@ from refinement.further_terms import further_terms
 from refinement.moves.adp import cc_mask
 from refinement.restraints.cbeta import cbeta_restraints
 from refinement.restraints.curvature import joined_atoms
+from refinement.restraints.dihedrals import DihedralRestraints
+from refinement.restraints.hydrogen_bonds import HydrogenBonds
 from refinement.restraints.hydrogens import hydrogenate, rehydrogenate
 from refinement.restraints.nonbonded import make_nonbonded
+from refinement.restraints.parallelity import Parallelities
 from refinement.restraints.ramachandran import ramachandran_restraints
 from refinement.restraints.riding import place
 from refinement.restraints.rotamers import natural_rotamer_restraints, rotamer_restraints, rotamer_targets
+from refinement.restraints.start import StartRestraints
 from refinement.restraints.united_contacts import united_contacts
 from refinement.score import Geometry, contacts, geometry_of, without_contacts
 from refinement.symmetry.geometry import contacts_of_whole, of_whole_without_contacts
@@ -31,10 +36,8 @@ if TYPE_CHECKING:
 
     from refinement.maps.density import Density
     from refinement.maps.interpolation import InterpolatedMap
-    from refinement.restraints.dihedrals import DihedralRestraints
     from refinement.restraints.hydrogens import Hydrogenated
     from refinement.restraints.nonbonded import Nonbonded
-    from refinement.restraints.start import StartRestraints
     from refinement.restraints.topology import Topology
     from refinement.settings import Settings
     from refinement.structure import Structure
@@ -247,7 +250,7 @@ def make_target(model: Model, problem: Problem, weight: float, strengths: Streng
     """Build the target for the present model: targets of conformation-dependent terms are those of now."""
     settings, bare = problem.settings, model.structure
     weight = weight * strengths.map
-    stiffness = max(1.0, weight / 10.0)
+    stiffness = _stiffness(weight)
     cbeta = cbeta_restraints(bare, sigma=settings.cbeta_sigma)
     side_chains = rotamer_targets(bare)
     if settings.rotamer_restraints == "natural":
@@ -296,6 +299,29 @@ def make_target(model: Model, problem: Problem, weight: float, strengths: Streng
     return target
 
 
+def reweighted(target: Target, weight: float, settings: Settings) -> Target:
+    """Return a target of `make_target` with another map weight, and all that keeps pace with it.
+
+    It shares everything else with the first one, and isn't closed by itself.
+    """
+    pull = weight / target.map_weight
+    firmer = _stiffness(weight) / _stiffness(target.map_weight)
+    contacts = contact_weight(weight, settings, Strengths()) / contact_weight(target.map_weight, settings, Strengths())
+    other = copy(target)
+    other.map_weight, other.contact_weight = weight, contacts * target.contact_weight
+    other.torsions = [replace(term, weight=firmer * term.weight) for term in target.torsions]
+    other.ramachandran = target.ramachandran.weighted(pull * target.ramachandran.weight)
+    other.extra = dict(target.extra)
+    for name, term in target.extra.items():
+        if isinstance(term, HydrogenBonds | Parallelities):
+            other.extra[name] = term.weighted(firmer)
+        elif isinstance(term, StartRestraints):
+            other.extra[name] = term.weighted(pull)
+        elif isinstance(term, DihedralRestraints) and name != "reference":
+            other.extra[name] = replace(term, weight=firmer * term.weight)
+    return other
+
+
 def lost_carboxylates(structure: Structure, problem: Problem) -> NDArray[np.bool_]:
     """Return which atoms are oxygens of Asp and Glu in negative density, shape (n,); none in coarse maps.
 
@@ -309,6 +335,11 @@ def lost_carboxylates(structure: Structure, problem: Problem) -> NDArray[np.bool
     lost = np.zeros(len(structure), dtype=np.bool_)
     lost[oxygens] = problem.interpolated.values(structure.positions[oxygens]) < 0.0
     return lost
+
+
+def _stiffness(weight: float) -> float:
+    """Return the factor on restraints of torsions and hydrogen bonds that goes with a map weight."""
+    return max(1.0, weight / 10.0)
 
 
 def contact_weight(weight: float, settings: Settings, strengths: Strengths) -> float:

@@ -4,6 +4,7 @@ One short minimisation with a trial weight shows how far the map pulls the bonds
 deviation is nearly proportional to the weight, so one shot finds the weight that gives the wanted one
 (measured on a prototype of the engine: exponent 1.1). A bad model is strained by itself, whatever the weight: the
 first guess is much too low then, and is mended after each of the first cycles by what the bonds have become.
+The other method, trials of random segments, is in `refinement.segments`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from refinement.segments import averaged, segment_weights
 from refinement.symmetry.target import minimise_model
 from refinement.validation.geometry import bond_deviations
 
@@ -40,8 +42,11 @@ def map_weight(
     topology: Topology,
     settings: Settings,
     symmetry: Symmetry | None = None,
-) -> float:
-    """Return the map weight at which bonds deviate by the wanted amount.
+    *,
+    seed: int = 0,
+    threads: int = 1,
+) -> tuple[float, list[float]]:
+    """Return the map weight at which bonds deviate by the wanted amount, and those of single segments if any were tried.
 
     Parameters
     ----------
@@ -52,15 +57,24 @@ def map_weight(
     topology : Topology
         Its restraints.
     settings : Settings
-        Trial weight, wanted deviation and limits.
+        Method, trial weight, wanted deviation and limits.
     symmetry : Symmetry, optional
         Which atoms follow which.
+    seed : int
+        Which segments are tried.
+    threads : int
+        The outcome doesn't depend on it.
     """
     trial = settings.weight_trial
     target = target_with(trial)
+    if settings.weight_method == "segments":
+        weights = segment_weights(target, structure, settings, symmetry, seed=seed, threads=threads)
+        if weights:  # a model without polymer has no segments
+            target.close()
+            return averaged(weights), weights
     found = minimise_model(target, structure.positions, symmetry, max_iterations=TRIAL_ITERATIONS, max_shift=settings.max_shift)
     target.close()
-    return _weight_for(trial, structure.moved(found.x), topology, settings)
+    return _weight_for(trial, structure.moved(found.x), topology, settings), []
 
 
 def followed_weight(weight: float, structure: Structure, topology: Topology, settings: Settings) -> float:

@@ -8,7 +8,7 @@ torsions seldom allow. Clashes of hydrogens are invisible to it, which is why it
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,9 +61,39 @@ class UnitedContacts:
             energy += quartic_repulsion(positions, part.pairs, part.contact, WEIGHT * share, gradient)
         return energy
 
+    def listed(self, positions: NDArray[np.float64], margin: float) -> ListedContacts:
+        """Return the repulsion of the pairs that may repel while no atom moves by more than half a margin (Å)."""
+        found = self.nonbonded.pair_list(positions, margin=margin)
+        return ListedContacts(found.pairs, found.contact)
+
     def counted(self, make: Callable[[Nonbonded], Nonbonded]) -> UnitedContacts:
         """Return the same repulsion with pairs that count otherwise; `make` returns what lists them."""
         return UnitedContacts(make(self.nonbonded), self._pairs.built_at, self._margin)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ListedContacts:
+    """The repulsion of certain pairs.
+
+    Attributes
+    ----------
+    pairs : NDArray[int32], shape (m, 2)
+        Rows of their atoms.
+    contact : NDArray[float64], shape (m,)
+        Å; the distance from which on they repel.
+    """
+
+    pairs: Ints
+    contact: Floats
+
+    def of(self, atoms: NDArray[np.bool_]) -> ListedContacts:
+        """Return those that an atom of a mask takes part in."""
+        kept = atoms[self.pairs].any(axis=1)
+        return ListedContacts(self.pairs[kept], self.contact[kept])
+
+    def energy_and_gradient(self, positions: NDArray[np.float64], gradient: NDArray[np.float64]) -> float:
+        """Add the gradient (shape (n, 3), per Å) into `gradient` and return the energy."""
+        return float(quartic_repulsion(positions, self.pairs, self.contact, WEIGHT, gradient))
 
 
 def united_contacts(
