@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from refinement.elimination import Factor
+    from refinement.damping import DampedFactor
     from refinement.maps.interpolation import InterpolatedMap
     from refinement.output import RunLog
     from refinement.states import Problem, State
@@ -191,7 +191,7 @@ def _stage(
 ) -> Floats:
     """Return the positions, shape (n, 3), after dynamics at given temperatures and a few steps downhill."""
 
-    def curvature(x: Floats) -> Factor | Floats:
+    def curvature(x: Floats) -> DampedFactor | Floats:
         return target.variables(x, soft)
 
     positions = start

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numba import njit
@@ -35,6 +35,20 @@ class Variables(Protocol):
         ...
 
 
+@runtime_checkable
+class Dampable(Variables, Protocol):
+    """Variables that can be made stiffer where a step would go too far."""
+
+    def damped(self, x: NDArray[np.float64], gradient: NDArray[np.float64], limit: float) -> Dampable:
+        """Return variables in which the steepest descent from x, where the gradient is this, stays within about `limit`."""
+        ...
+
+
+TOO_FAR = 10.0
+"""Steps that would go beyond so many times the longest allowed shift aren't shortened as a whole: a single atom in a bad place
+would hold back all others, the more surely the larger the model. What would go so far is made stiffer instead."""
+MOST_DAMPED = 6
+"""How often that is done in one minimisation; it costs a few factors of the approximate Hessian."""
 _ARMIJO = 1e-4
 _CURVATURE = 1e-12
 _MAX_BACKTRACKS = 12
@@ -119,11 +133,19 @@ def minimise(
     trial, trial_gradient, direction, by_z, trial_by_z, of_z = (np.empty_like(x) for _ in range(6))
     variables.gradient(gradient, by_z)
     recent = [energy]
-    reason, iteration = "steps", 0
+    reason, iteration, dampings = "steps", 0, 0
     while iteration < max_iterations:
         slope = history.descent(by_z, of_z)
         variables.direction(of_z, direction)
         largest = _largest(direction)
+        if largest > TOO_FAR * max_shift and dampings < MOST_DAMPED and isinstance(variables, Dampable):
+            variables = variables.damped(x, gradient, max_shift)
+            variables.gradient(gradient, by_z)
+            history.count = 0
+            dampings += 1
+            slope = history.descent(by_z, of_z)
+            variables.direction(of_z, direction)
+            largest = _largest(direction)
         if largest == 0.0 or not slope < 0.0:
             if history.count == 0:
                 reason = "converged"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from refinement.damping import DampedFactor
 from refinement.geometry import dihedrals
 from refinement.restraints import riding
 from refinement.restraints.arrays import BondKind, TorsionKind
@@ -176,7 +177,7 @@ class Target:
         rows[self._heavy] = np.arange(len(self._heavy), dtype=np.int32)
         return rows
 
-    def variables(self, x: NDArray[np.float64], more: NDArray[np.float64] | None = None) -> Factor | NDArray[np.float64]:
+    def variables(self, x: NDArray[np.float64], more: NDArray[np.float64] | None = None) -> DampedFactor | NDArray[np.float64]:
         """Return variables in which the target curves about equally in all directions near positions x, shape (n_heavy, 3).
 
         They are those of the covalent restraints and, on the diagonal, of the map and what else there is; without a
@@ -184,12 +185,16 @@ class Target:
         """
         if self.pattern is None:
             return self.curvature() if more is None else self.curvature() + more[:, None]
-        matrix = self.pattern.empty()
+        pattern, diagonal = self.pattern, self.map_curvature() + (0.0 if more is None else more)
         held = [term for term in self.extra.values() if isinstance(term, DihedralRestraints)]
-        add_curvature(self.covalent, [*self.torsions, *held], x, matrix)
-        diagonal = self.map_curvature()
-        matrix.add_diagonal(diagonal if more is None else diagonal + more)
-        return matrix.factor()
+
+        def assembly(at: NDArray[np.float64], damping: NDArray[np.float64]) -> Factor:
+            matrix = pattern.empty()
+            add_curvature(self.covalent, [*self.torsions, *held], at, matrix)
+            matrix.add_diagonal(diagonal + damping)
+            return matrix.factor()
+
+        return DampedFactor.at(x, assembly, diagonal)
 
     def map_curvature(self) -> NDArray[np.float64]:
         """Return about how strongly the map and what else there is curve at each atom, shape (n_heavy,), in 1/Å²."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from refinement.damping import DampedFactor
 from refinement.minimise import Minimum, minimise
 from refinement.restraints.curvature import add_curvature
 from refinement.restraints.dihedrals import DihedralRestraints
@@ -107,15 +108,20 @@ class ConstrainedTarget:
         stiff = self.target.covalent.curvature(len(self.symmetry)) + 2.0 * self.target.contact_weight / 3.0 * counting.of_atoms
         return np.repeat(stiff[self.symmetry.varying, None], 3, axis=1)
 
-    def variables(self, x: Floats) -> Factor | Floats:
+    def variables(self, x: Floats) -> DampedFactor | Floats:
         """Return variables in which the target curves about equally in all directions near x; see `Target.variables`."""
         more = 0.0 if self.further is None else self.further.curvature()
         if self.target.pattern is None:
             return self.curvature() + np.reshape(more, (-1, 1))
-        matrix = self.target.pattern.empty()
-        add_curvature(self._covalent, self._dihedrals, x, matrix)
-        matrix.add_diagonal(self.target.map_curvature()[self.symmetry.varying] + more)
-        return matrix.factor()
+        pattern, diagonal = self.target.pattern, self.target.map_curvature()[self.symmetry.varying] + more
+
+        def assembly(at: Floats, damping: Floats) -> Factor:
+            matrix = pattern.empty()
+            add_curvature(self._covalent, self._dihedrals, at, matrix)
+            matrix.add_diagonal(diagonal + damping)
+            return matrix.factor()
+
+        return DampedFactor.at(x, assembly, diagonal)
 
     def close(self) -> None:
         """Stop the helper thread."""
