@@ -272,7 +272,7 @@ def _macro_cycles(
         _log_state(log, state, cycles=settings.cycles, **did)
         rows.append({**_row(state), **did})
         if settings.harmless:
-            strengths.learn(state, harms)
+            _learnt(strengths, state, harms, problem, log)
         if cycle <= settings.weight_cycles and strengths.map == 1.0:  # a weight lowered after harm stays low
             weight = _followed(weight, applied, state, problem, log)
         if not harms and (moved < SETTLED or _idle(states, settings)):
@@ -295,6 +295,17 @@ def _first_weight(first: State, problem: Problem, strengths: Strengths, seed: in
     listed = f" (segments: {', '.join(f'{value:.1f}' for value in of_segments)})" if of_segments else ""
     log.add("weight", f"Map weight {weight:.2f}{listed}.", weight=weight, segments=of_segments)
     return weight
+
+
+def _learnt(strengths: Strengths, state: State, harms: list[str], problem: Problem, log: RunLog) -> None:
+    """Strengthen what a cycle has shown to be too weak, and tell where the map pulls less from here on."""
+    before = strengths.pull
+    strengths.learn(state, harms, problem.topology)
+    if strengths.pull is None or strengths.pull is before:
+        return
+    eased = np.flatnonzero(strengths.pull < (1.0 if before is None else before))
+    names = [state.structure.residues.label(row) for row in eased.tolist()]
+    log.add("eased", f"The map pulls less at {len(names)} residues from here on: it bent them.", residues=names)
 
 
 def _followed(weight: float, applied: float, state: State, problem: Problem, log: RunLog) -> float:

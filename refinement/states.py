@@ -28,6 +28,7 @@ from refinement.score import Geometry, contacts, geometry_of, without_contacts
 from refinement.symmetry.geometry import contacts_of_whole, of_whole_without_contacts
 from refinement.target import Target, covalent_terms
 from refinement.threads import beside
+from refinement.validation.geometry import bent_residues
 from refinement.validation.ramachandran import FAVORED, Region, ramachandran
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from refinement.symmetry.restraints import Counterparts
     from refinement.symmetry.unique import UniquePart
 
+SHAPES = frozenset({"chirality_outliers", "planarity_outliers"})
+"""Harms that show where the map pulls too hard; that of bonds and angles is a mean over the whole model."""
 STRONGER = 1.6
 """Factor on a restraint after a cycle in which it was too weak to prevent harm."""
 MAX_FACTOR = 20.0
@@ -75,10 +78,17 @@ class Strengths:
     outliers: NDArray[np.float64] | None = None
     shapes: NDArray[np.float64] | None = None
     """On planes and chiral centres, by residue."""
+    pull: NDArray[np.float64] | None = None
+    """On the map, by residue: lowered where a cycle has bent planes or chiral centres."""
 
-    def learn(self, state: State, harms: list[str]) -> None:
-        """Take the lessons of a cycle that ended in `state` and did `harms`."""
+    def learn(self, state: State, harms: list[str], topology: Topology) -> None:
+        """Take the lessons of a cycle that ended in `state` and did `harms`; `topology` is that of its model."""
         self.raise_for(harms)
+        if SHAPES.intersection(harms):
+            bent = bent_residues(state.structure, topology)
+            factor = np.ones(len(bent)) if self.pull is None else self.pull
+            if bent.any():
+                self.pull = np.where(bent, np.maximum(factor / STRONGER, 1.0 / MAX_FACTOR), factor)
         z = state.geometry.rama_z
         if z is not None:
             excess = math.copysign(max(abs(z) - NORMAL_Z, 0.0), z)
@@ -98,7 +108,7 @@ class Strengths:
         ):
             if name in harms:
                 setattr(self, attribute, min(getattr(self, attribute) * STRONGER, MAX_FACTOR))
-        if {"bonds_rmsd", "angles_rmsd", "chirality_outliers", "planarity_outliers"} & set(harms):
+        if {"bonds_rmsd", "angles_rmsd"} & set(harms):
             self.map = max(self.map / STRONGER, 1.0 / MAX_FACTOR)
 
 
@@ -296,6 +306,8 @@ def make_target(model: Model, problem: Problem, weight: float, strengths: Streng
         threads=problem.threads,
     )
     target.scattering[lost_carboxylates(bare, problem)] = 0.0
+    if strengths.pull is not None:
+        target.scattering *= strengths.pull[bare.residue]
     return target
 
 

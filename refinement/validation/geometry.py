@@ -202,6 +202,15 @@ def planarity_outliers(structure: Structure, planes: Planes) -> NDArray[np.bool_
     return outlier
 
 
+def bent_residues(structure: Structure, topology: Topology) -> NDArray[np.bool_]:
+    """Return which residues have a chiral centre or a plane that is out of shape, shape (n_residues,)."""
+    planes, centres = topology.planes, topology.chiralities.atoms[chirality_outliers(structure, topology.chiralities), 0]
+    flat = planes.atoms[planes.first[:-1][planarity_outliers(structure, planes)]]
+    bent = np.zeros(len(structure.residues), dtype=np.bool_)
+    bent[structure.residue[np.concatenate([centres, flat])]] = True
+    return bent
+
+
 def _flat_groups(structure: Structure, planes: Planes) -> int:
     return int((_heavy_planes(structure, planes)[2] > 3).sum())
 

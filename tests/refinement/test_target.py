@@ -14,7 +14,7 @@ from refinement.maps.density import Density
 from refinement.maps.interpolation import prepare
 from refinement.maps.scattering import model_map
 from refinement.output import RunLog
-from refinement.protocol import refine
+from refinement.protocol import _learnt, refine
 from refinement.restraints.library import load_monomer_library
 from refinement.restraints.topology import build_topology
 from refinement.score import Geometry, fit_harm, harm
@@ -22,6 +22,7 @@ from refinement.settings import Settings, settings_for
 from refinement.states import Model, Problem, Strengths, lost_carboxylates, make_state, make_target, ramachandran_share
 from refinement.structure import Structure, from_gemmi
 from refinement.target import covalent_terms
+from refinement.validation.geometry import bent_residues
 from refinement.validation.ramachandran import Region, ramachandran
 
 if TYPE_CHECKING:
@@ -240,19 +241,20 @@ def test_what_did_harm_is_restrained_more() -> None:
 
 def test_the_backbone_term_follows_rama_z_and_outliers(hairpin: Structure, density: Density) -> None:
     odd = shaken(hairpin, 0.4)
-    state = make_state("odd", odd, problem_of(odd, density))
+    problem = problem_of(odd, density)
+    state = make_state("odd", odd, problem)
     outlier = np.flatnonzero(ramachandran(odd).region == Region.OUTLIER)
     assert len(outlier)
     factors = []
     for z in (0.4, -0.4, 1.5, -1.5, 30.0, -30.0, None):
         strengths = Strengths()
-        strengths.learn(replace(state, geometry=replace(state.geometry, rama_z=z)), [])
+        strengths.learn(replace(state, geometry=replace(state.geometry, rama_z=z)), [], problem.topology)
         factors.append(strengths.ramachandran)
         assert strengths.outliers is not None
         assert np.flatnonzero(strengths.outliers > 1).tolist() == outlier.tolist()
     assert factors == pytest.approx([1.0, 1.0, np.exp(-0.25), np.exp(0.25), 0.5, 2.0, 1.0])
     for _ in range(10):
-        strengths.learn(state, [])
+        strengths.learn(state, [], problem.topology)
     assert strengths.outliers is not None
     assert strengths.outliers.max() == 4.0
 
@@ -293,13 +295,47 @@ def test_planes_and_centres_of_chosen_residues_are_held_more_strongly(hairpin: S
     assert np.array_equal(firm.torsion_weight, plain.torsion_weight)
 
 
+def test_the_map_pulls_less_where_it_bent_a_plane_and_only_there(hairpin: Structure, density: Density) -> None:
+    row = int(np.flatnonzero(np.isin(hairpin.residues.compound, ("PHE", "TYR", "TRP", "HIS"))[hairpin.residue])[0])
+    ring = int(hairpin.residue[row])
+    inside = np.flatnonzero((hairpin.residue == ring) & (hairpin.names == "CD2"))
+    moved = hairpin.positions.copy()
+    moved[inside] += 0.6 * normal_of(moved[hairpin.residue == ring])
+    bent = hairpin.moved(moved)
+    problem = problem_of(hairpin, density)
+    assert np.flatnonzero(bent_residues(bent, problem.topology)).tolist() == [ring]
+    assert not bent_residues(hairpin, problem.topology).any()
+    state, strengths = make_state("bent", bent, problem), Strengths()
+    strengths.learn(state, ["rotamer_outliers"], problem.topology)
+    assert strengths.pull is None
+    for times in (1, 2):
+        strengths.learn(state, ["planarity_outliers"], problem.topology)
+        assert strengths.pull is not None
+        assert np.flatnonzero(strengths.pull < 1.0).tolist() == [ring]
+        assert strengths.pull[ring] == pytest.approx(1.6**-times)
+    assert strengths.map == 1.0
+    plain, eased = (make_target(state.model, problem, 10.0, each) for each in (Strengths(), strengths))
+    assert eased.scattering == pytest.approx(plain.scattering * np.where(hairpin.residue == ring, 1.6**-2, 1.0))
+    log = RunLog()
+    for harms in (["planarity_outliers"], ["clashscore"]):
+        _learnt(strengths, state, harms, problem, log)
+    assert [row["residues"] for row in log._rows] == [[hairpin.residues.label(ring)]]
+    for _ in range(20):
+        strengths.learn(state, ["planarity_outliers"], problem.topology)
+    assert strengths.pull[ring] == pytest.approx(1.0 / 20.0)
+
+
+def normal_of(points: np.ndarray) -> np.ndarray:
+    return np.linalg.svd(points - points.mean(axis=0))[2][2]
+
+
 def test_outliers_feel_more_of_the_backbone_term(hairpin: Structure, density: Density) -> None:
     odd = shaken(hairpin, 0.4)
     problem = problem_of(odd, density)
     state = make_state("odd", odd, problem)
     plain = make_target(state.model, problem, 10.0, Strengths()).ramachandran
     strengths = Strengths()
-    strengths.learn(replace(state, geometry=replace(state.geometry, rama_z=None)), [])
+    strengths.learn(replace(state, geometry=replace(state.geometry, rama_z=None)), [], problem.topology)
     learnt = make_target(state.model, problem, 10.0, strengths).ramachandran
     score = ramachandran(odd).score[plain.residue]
     assert plain.weight[score < 0.02] == pytest.approx(5.0 * plain.weight[score > 0.05].min())
