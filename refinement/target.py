@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from refinement.elimination import Factor, Pattern
     from refinement.maps.interpolation import InterpolatedMap
-    from refinement.restraints.arrays import Torsions
+    from refinement.restraints.arrays import Angles, Bonds, Torsions
     from refinement.restraints.hydrogens import Hydrogenated
     from refinement.restraints.nonbonded import Nonbonded
     from refinement.restraints.ramachandran import RamachandranRestraints
@@ -260,21 +260,34 @@ def covalent_terms(
     shapes : NDArray[float64], optional
         Factor on the weights of planes and chiral centres for each residue.
     """
-    bonds, angles = standard_targets(structure, topology.bonds, topology.angles)
-    metal = bonds.kind == BondKind.METAL
-    bonds = replace(bonds, sigma=np.where(metal, METAL_SIGMA, np.maximum(bonds.sigma, BOND_SIGMA_FLOOR)))
-    angles = coordination_angles(structure, bonds, angles)
-    torsions = _peptides_as_they_are(structure, pucker_torsions(structure, topology.torsions))
+    bonds, angles, torsions = present_targets(structure, topology.bonds, topology.angles, topology.torsions)
     changed: dict[str, Any] = {"bonds": bonds, "angles": angles, "torsions": torsions}
     terms = covalent_restraints(replace(topology, **changed))
     factor = np.where(terms.torsions.kind == TorsionKind.OMEGA, peptides, 1.0)
-    limit = np.where(metal, METAL_LIMIT, np.inf)
+    limit = np.where(bonds.kind == BondKind.METAL, METAL_LIMIT, np.inf)
     if shapes is not None:
         planes, centres = terms.planes, terms.chiralities.atoms[:, 0]
         of_planes = np.maximum.reduceat(shapes[structure.residue[planes.atoms]], planes.first[:-1]) if len(planes) else 1.0
         of_centres = shapes[structure.residue[centres]]
         terms = replace(terms, plane_weight=terms.plane_weight * of_planes, chirality_weight=terms.chirality_weight * of_centres)
     return replace(terms, torsion_weight=terms.torsion_weight * factor, bond_limit=limit)
+
+
+def present_targets(structure: Structure, bonds: Bonds, angles: Angles, torsions: Torsions) -> tuple[Bonds, Angles, Torsions]:
+    """Return restraints with the standard targets for the present conformation of the backbone.
+
+    Parameters
+    ----------
+    structure : Structure
+        The model without hydrogens, or a part of it that has two residues more on either side than the restraints.
+    bonds, angles, torsions
+        Restraints from the dictionaries, on its atoms.
+    """
+    bonds, angles = standard_targets(structure, bonds, angles)
+    metal = bonds.kind == BondKind.METAL
+    bonds = replace(bonds, sigma=np.where(metal, METAL_SIGMA, np.maximum(bonds.sigma, BOND_SIGMA_FLOOR)))
+    angles = coordination_angles(structure, bonds, angles)
+    return bonds, angles, _peptides_as_they_are(structure, pucker_torsions(structure, torsions))
 
 
 def _peptides_as_they_are(structure: Structure, torsions: Torsions) -> Torsions:

@@ -82,6 +82,10 @@ class Peptides:
     atoms: NDArray[np.int32]
 
 
+ALONG = 3
+"""Residues along the chain over which what is counted, and restraints that depend on φ and ψ, may feel a move."""
+
+
 def flip_peptides(
     structure: Structure,
     target: Target,
@@ -131,10 +135,10 @@ def flip_peptides(
             continue
         positions = structure.positions.copy()
         positions[moving] = flip.x
-        if all(
-            new <= old for old, new in zip(outlier_counts(structure), outlier_counts(structure.moved(positions)), strict=True)
-        ):
-            structure = structure.moved(positions)
+        moved = structure.moved(positions)
+        before, after = (outlier_counts(part_around(model, moving)) for model in (structure, moved))
+        if all(new <= old for old, new in zip(before, after, strict=True)):
+            structure = moved
             flips.append(PeptideFlip(row, structure.residues.label(row), gain))
     return structure, flips
 
@@ -198,6 +202,20 @@ def _surroundings(structure: Structure, atoms: NDArray[np.int32], cells: Cells) 
     first = structure.residues.first
     rows = [np.arange(first[row], first[row + 1]) for row in np.unique(structure.residue[near]).tolist()]
     return np.concatenate(rows).astype(np.int32)
+
+
+def part_around(structure: Structure, atoms: NDArray[np.int32]) -> Structure:
+    """Return the residues of some atoms and `ALONG` more on either side: the rest of a large model needn't be looked at."""
+    return structure.without(~residues_around(structure, atoms)[structure.residue])
+
+
+def residues_around(structure: Structure, atoms: NDArray[np.int32], along: int = ALONG) -> NDArray[np.bool_]:
+    """Return the mask of the residues of some atoms and of `along` more on either side."""
+    near = np.zeros(len(structure.residues), dtype=np.bool_)
+    own = np.unique(structure.residue[atoms])
+    for step in range(-along, along + 1):
+        near[np.clip(own + step, 0, len(near) - 1)] = True
+    return near
 
 
 def outlier_counts(structure: Structure) -> list[float]:

@@ -18,11 +18,11 @@ from scipy import ndimage
 from refinement.cells import Cells
 from refinement.conformers import NamedAtoms, backbone_torsions
 from refinement.minimise import minimise
-from refinement.moves.flips import outlier_counts
+from refinement.moves.flips import outlier_counts, part_around, residues_around
 from refinement.moves.neighbourhood import SHELL, Neighbourhood
 from refinement.restraints.backbone_potential import BIN, FIRST_CENTRE, contour_heights
 from refinement.restraints.dihedrals import DihedralRestraints
-from refinement.target import covalent_terms
+from refinement.target import present_targets
 from refinement.validation.omega import CIS, TRANS
 from refinement.validation.ramachandran import ALLOWED, FAVORED, RamachandranClass, categories, ramachandran, scores
 
@@ -144,7 +144,9 @@ def mend_fragments(
             continue
         positions, gain = found
         moved = structure.moved(positions)
-        if all(new <= old for old, new in zip(_counts(structure), _counts(moved), strict=True)):
+        changed = np.flatnonzero((positions != structure.positions).any(axis=1)).astype(np.int32)
+        before, after = (_counts(part_around(model, changed)) for model in (structure, moved))
+        if all(new <= old for old, new in zip(before, after, strict=True)):
             moves.append(FragmentMove(trial.residue, structure.residues.label(trial.residue), trial.kind, gain))
             structure, score, cells = moved, ramachandran(moved).score, Cells.of(positions, SHELL)
     return structure, moves
@@ -225,7 +227,35 @@ def _covalent_at(
     """Return the covalent restraints with the angles and ω of peptides as they are with some atoms at x."""
     positions = structure.positions.copy()
     positions[atoms] = x
-    return replace(covalent_terms(structure.moved(positions), topology), torsion_weight=target.covalent.torsion_weight)
+    near = residues_around(structure, atoms)[structure.residue]
+    part = structure.moved(positions).without(~near)
+    number = np.where(near, np.cumsum(near) - 1, -1).astype(np.int32)
+    base = target.covalent
+    felt = np.flatnonzero(residues_around(structure, atoms, 1)[structure.residue])  # whose φ or ψ change
+
+    def rows_of(name: str) -> NDArray[np.int32]:
+        rows = target.index[name].touching(felt)
+        return rows[near[getattr(base, name).atoms[rows]].all(axis=1)]  # without links to elsewhere
+
+    rows = {name: rows_of(name) for name in ("bonds", "angles", "torsions")}
+    terms = {"bonds": topology.bonds, "angles": topology.angles, "torsions": base.torsions}
+    local = {name: term.select(rows[name]) for name, term in terms.items()}
+    bonds, angles, torsions = present_targets(part, *(replace(term, atoms=number[term.atoms]) for term in local.values()))
+    return replace(
+        base,
+        bonds=replace(base.bonds, target=_with(base.bonds.target, rows["bonds"], bonds.target)),
+        angles=replace(base.angles, target=_with(base.angles.target, rows["angles"], angles.target)),
+        torsions=replace(base.torsions, target=_with(base.torsions.target, rows["torsions"], torsions.target)),
+        bond_weight=_with(base.bond_weight, rows["bonds"], bonds.sigma**-2.0),
+        angle_weight=_with(base.angle_weight, rows["angles"], angles.sigma**-2.0),
+    )
+
+
+def _with(values: NDArray[np.float64], rows: NDArray[np.int32], new: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a copy of `values` with `new` in some rows."""
+    found = values.copy()
+    found[rows] = new
+    return found
 
 
 # --------------------------------------------------------------------------------------------- what is tried

@@ -16,6 +16,7 @@ from refinement.moves.neighbourhood import Neighbourhood
 from refinement.restraints.topology import build_topology
 from refinement.settings import Settings
 from refinement.states import Problem, Strengths, make_target
+from refinement.target import covalent_terms
 from refinement.validation.omega import omega
 from refinement.validation.ramachandran import RamachandranClass, Region, ramachandran
 
@@ -140,3 +141,24 @@ def test_summits_are_common_and_apart(category: RamachandranClass) -> None:
         helix = np.abs(found - (-63.0, -43.0)).max(axis=1)
         assert np.argmin(helix) == 0
         assert helix.min() <= 2.0
+
+
+def test_restraints_of_a_changed_stretch_are_those_of_the_whole_changed_model(scene) -> None:
+    """Only the surroundings are looked at, but what comes of it is what the whole model would give."""
+    problem = problem_of(scene, scene.truth)
+    target = make_target(scene.model(scene.truth), problem, 10.0, Strengths())
+    rows = np.flatnonzero(scene.truth.residues.compound == "PRO")
+    window = fragments._window(backbone_torsions(scene.truth).bonds, int(rows[0]) if len(rows) else 4)
+    atoms = np.flatnonzero(window[scene.truth.residue]).astype(np.int32)
+    x = scene.truth.positions[atoms] + np.random.default_rng(3).normal(scale=0.5, size=(len(atoms), 3))
+    positions = scene.truth.positions.copy()
+    positions[atoms] = x
+    found = fragments._covalent_at(target, scene.truth, atoms, x, problem.topology)
+    whole = covalent_terms(scene.truth.moved(positions), problem.topology)
+    changed = np.abs(whole.angles.target - target.covalent.angles.target) > 0.1
+    assert changed.sum() > 10
+    np.testing.assert_array_equal(found.bonds.target, whole.bonds.target)
+    np.testing.assert_array_equal(found.angles.target, whole.angles.target)
+    np.testing.assert_array_equal(found.torsions.target, whole.torsions.target)
+    np.testing.assert_allclose(found.bond_weight, whole.bond_weight)
+    np.testing.assert_allclose(found.angle_weight, whole.angle_weight)
