@@ -21,6 +21,7 @@ from refinement.validation.rotamers import FAVORED, OUTLIER
 if TYPE_CHECKING:
     from refinement.minimise import Minimum
     from refinement.output import RunLog
+    from refinement.settings import Settings
 
 Move = SideChainMove | PeptideFlip | FragmentMove
 
@@ -125,7 +126,26 @@ def _with_side_chains(
     if model.searched_at is not None:
         moved = ((here - model.searched_at) ** 2).sum(axis=1) > settings.side_chain_restless**2
         searched_at = np.where(moved[:, None], here, model.searched_at)
-    rules = Rules(
+    fit = fit_side_chains(
+        model.structure,
+        model.hydrogenated,
+        model.nonbonded,
+        problem.interpolated,
+        search_rules(weight, settings, strengths),
+        map_weight=weight,
+        backrub=backrub,
+        moved=moved,
+        only=doubtful(model.structure, problem.interpolated) if settings.side_chains == "doubtful" else None,
+        fixed=problem.images_by_residue(model.structure),
+        cliques=settings.side_chain_cliques,
+        threads=problem.threads,
+    )
+    return replace(model.moved(problem.imposed(fit.structure.positions)), searched_at=searched_at), list(fit.moves)
+
+
+def search_rules(weight: float, settings: Settings, strengths: Strengths) -> Rules:
+    """Return the rules of the search for side chains that go with a map weight."""
+    return Rules(
         contact_weight=contact_weight(weight, settings, strengths),
         reduction=settings.nonbonded_slack,
         cap=settings.side_chain_contact_cap,
@@ -136,21 +156,6 @@ def _with_side_chains(
         poor=settings.backrub_below,
         angle_penalty=settings.backrub_penalty,
     )
-    fit = fit_side_chains(
-        model.structure,
-        model.hydrogenated,
-        model.nonbonded,
-        problem.interpolated,
-        rules,
-        map_weight=weight,
-        backrub=backrub,
-        moved=moved,
-        only=doubtful(model.structure, problem.interpolated) if settings.side_chains == "doubtful" else None,
-        fixed=problem.images_by_residue(model.structure),
-        cliques=settings.side_chain_cliques,
-        threads=problem.threads,
-    )
-    return replace(model.moved(problem.imposed(fit.structure.positions)), searched_at=searched_at), list(fit.moves)
 
 
 def _minimised(label: str, model: Model, problem: Problem, weight: float, strengths: Strengths) -> tuple[State, Minimum]:

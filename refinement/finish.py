@@ -10,6 +10,7 @@ map nearly completely it is least squares alone, as strong as the little that is
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from refinement.b_factors import with_fitted_b
 from refinement.moves.adp import cc_mask
 from refinement.moves.naming import with_standard_names
 from refinement.repair import firm, restored, spoilt_residues
+from refinement.revision import revised_side_chains
 from refinement.score import FEW_CLASHES, few_more, harm
 from refinement.states import make_state, make_target
 from refinement.symmetry.target import Further, minimise_model
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from refinement.moves.adp import AdpFit
     from refinement.output import RunLog
     from refinement.states import Model, Problem, State, Strengths
     from refinement.structure import Structure
@@ -52,6 +55,10 @@ SHAPES, FIRMER = frozenset({"planarity_outliers", "chirality_outliers"}), 4.0
 """Harms to the shape of single residues, whose planes and chiral centres are then held so much more strongly."""
 MINOR = frozenset({"rotamer_outliers", "planarity_outliers"})
 """Harms that are borne when nothing else helped, if they are few and the deposited model has more."""
+NEARLY = 0.95
+"""CC_mask; real maps, with their noise and solvent, leave the best models below it."""
+REVISION_TRIALS = 3
+"""How often side chains that came out worse are put back before the revision is given up."""
 STILL = 0.01
 """Å; a round that moves atoms by less (rms) is the last one."""
 LEAST_CURVATURE = 1e-3
@@ -122,35 +129,113 @@ def finish(
     strengths.shapes = np.ones(len(keep)) if strengths.shapes is None else strengths.shapes
     while rounds < ROUNDS:
         term, balance = _whole_map_term(best, weight * strengths.map, problem)
-        firmly = replace(at, reference=firm(model.structure, keep, at.reference, sigma=STIFF)) if keep.any() else at
+        hold = replace(at, reference=firm(model.structure, keep, at.reference, sigma=STIFF)) if keep.any() else at
         steps = settings.finish_iterations // (2 if again else 1)
-        found = _minimised(model.moved(begin), term, balance, weight, strengths, firmly, steps)
-        moved = with_standard_names((at.unique.part(best) if at.unique else best).moved(found))
-        state = make_state("finish", moved, at, like=model)
-        harms = _harms(initial, kept, state, patient=refused < PATIENCE)
-        fit = None if harms else with_fitted_b(moved, at, problem, like=best, evaluations=settings.finish_adp_evaluations)
-        shift = float(np.sqrt(((found - model.structure.positions) ** 2).sum(axis=1).mean()))
+        trial = _tried(model.moved(begin), best, (term, balance), (weight, strengths), problem, hold, steps)
+        harms = _harms(initial, kept, trial.state, patient=refused < PATIENCE)
+        fit = None if harms else trial.fitted()
+        shift = float(np.sqrt(((trial.positions - model.structure.positions) ** 2).sum(axis=1).mean()))
         record["rounds"].append({**asdict(balance), "moved": shift, "cc": fit.cc_after if fit else None, "harms": harms})
         if fit is None or fit.cc_after < cc:
             refused += 1
-            if record["kept"] or refused > RETRIES:
+            if record["kept"] or refused > RETRIES or (balance.fine and not harms):
                 break
-            keep |= spoilt_residues(kept, state, sorted(HELD.intersection(harms)), at.topology, at.library)
-            bent = spoilt_residues(kept, state, sorted(SHAPES.intersection(harms)), at.topology, at.library)
+            keep |= spoilt_residues(kept, trial.state, sorted(HELD.intersection(harms)), at.topology, at.library)
+            bent = spoilt_residues(kept, trial.state, sorted(SHAPES.intersection(harms)), at.topology, at.library)
             strengths.shapes = np.where(bent, strengths.shapes * FIRMER, strengths.shapes)
             strengths.raise_for([name for name in harms if name == "cbeta_deviations" or name not in HELD | SHAPES])
             strengths.map *= WEAKER if refused > PATIENCE or not harms else 1.0
             # what was found so far, but for what it spoilt
-            begin, again = at.imposed(restored(state.structure, model.structure, keep | bent)), True
+            begin, again = at.imposed(restored(trial.state.structure, model.structure, keep | bent)), True
             continue
-        best, cc, model, record["kept"] = fit.structure, fit.cc_after, state.model, True
+        best, cc, model, record["kept"] = fit.structure, fit.cc_after, trial.state.model, True
         rounds += 1
         begin, again = model.structure.positions, False
-        if not balance.fine or shift < STILL:
+        nearly_exact = balance.fine or explains_nearly_all(best, cc, weight * strengths.map, problem)
+        if not nearly_exact or shift < STILL:
             break
+    if record["kept"] and cc >= NEARLY:
+        best, cc = _revised(best, cc, model, initial, kept, (weight, strengths), problem, at, record)
     record["cc_after"] = cc
     log.add("finish", _words(record), **record)
     return best, record
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Outcome of one minimisation against the whole map: the state, the positions, and the fit of B factors that is to follow."""
+
+    state: State
+    positions: Floats
+    fitted: Callable[[], AdpFit]
+
+
+def _tried(
+    begin: Model,
+    best: Structure,
+    balanced: tuple[LeastSquares | Overlap, Balance],
+    strength: tuple[float, Strengths],
+    problem: Problem,
+    at: Problem,
+    steps: int,
+) -> Trial:
+    """Minimise from `begin`; `best` is the whole model as it is, `at` the problem of `begin`."""
+    (term, balance), (weight, strengths) = balanced, strength
+    found = _minimised(begin, term, balance, weight, strengths, at, steps)
+    moved = with_standard_names((at.unique.part(best) if at.unique else best).moved(found))
+    evaluations = problem.settings.finish_adp_evaluations
+    fitted = partial(with_fitted_b, moved, at, problem, like=best, evaluations=evaluations)
+    return Trial(make_state("finish", moved, at, like=begin), found, fitted)
+
+
+def _revised(
+    best: Structure,
+    cc: float,
+    model: Model,
+    initial: State,
+    kept: State,
+    strength: tuple[float, Strengths],
+    problem: Problem,
+    at: Problem,
+    record: dict[str, Any],
+) -> tuple[Structure, float]:
+    """Search side chains in what is unexplained and minimise again, as long as that gets better.
+
+    Those that harm are put back, and the others get another chance.
+    """
+    weight, strengths = strength
+    before = make_state("finish", model.structure, at, like=model)
+    record["revisions"] = []
+    for _ in range(problem.settings.revisions):
+        term, balance = _whole_map_term(best, weight * strengths.map, problem)
+        if not isinstance(term, LeastSquares) or not balance.fine:
+            break
+        centres = balance.centres * weight * strengths.map
+        changed, moves = revised_side_chains(best, model, term, centres, weight, strengths, problem, at)
+        row: dict[str, Any] = {"moves": [move.as_dict() for move in moves], "cc": None, "put_back": 0}
+        if not moves:
+            break
+        record["revisions"].append(row)
+        keep = _near_the_limit(changed.structure)
+        back = np.zeros_like(keep)
+        for _ in range(REVISION_TRIALS):
+            hold = replace(at, reference=firm(changed.structure, keep | back, at.reference, sigma=STIFF))
+            trial = _tried(changed, best, (term, balance), strength, problem, hold, problem.settings.finish_iterations)
+            harms = _harms(initial, kept, trial.state, patient=False)
+            spoilt = spoilt_residues(before, trial.state, harms, at.topology, at.library)
+            if not harms or not (spoilt & ~back).any():
+                break
+            back |= spoilt
+            changed = changed.moved(at.imposed(restored(changed.structure, model.structure, back)))
+        row["harms"], row["put_back"] = harms, int(back.sum())
+        if harms:
+            break
+        fit = trial.fitted()
+        row["cc"] = fit.cc_after
+        if fit.cc_after <= cc:
+            break
+        best, cc, model, before = fit.structure, fit.cc_after, trial.state.model, trial.state
+    return best, cc
 
 
 def _near_the_limit(structure: Structure) -> NDArray[np.bool_]:
@@ -210,6 +295,23 @@ def _whole_map_term(structure: Structure, pull: float, problem: Problem) -> tupl
     squares.weight = strength * stiffness / own
     alone = fine or settings.target == "least_squares"
     return squares, Balance(strength, 0.0 if alone else settings.centres_share, fine)
+
+
+def explains_nearly_all(structure: Structure, cc: float, pull: float, problem: Problem) -> bool:
+    """Return whether least squares stand alone for a model, as it leaves so little unexplained.
+
+    Parameters
+    ----------
+    structure : Structure
+        The whole model with fitted B factors.
+    cc : float
+        Its CC_mask.
+    pull : float
+        Map weight of the cycles.
+    problem : Problem
+        Its map.
+    """
+    return cc >= NEARLY and _whole_map_term(structure, pull, problem)[1].fine
 
 
 def _curvature_at_centres(structure: Structure, problem: Problem) -> float:

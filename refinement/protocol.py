@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from refinement.annealing import annealed
-from refinement.choice import choose
+from refinement.choice import choose, fitted
 from refinement.cycle import prepared, run_cycle
-from refinement.finish import finish
+from refinement.finish import NEARLY, explains_nearly_all, finish
 from refinement.maps.boxing import box_around
 from refinement.maps.interpolation import prepare
 from refinement.moves.placement import place
@@ -30,6 +30,7 @@ from refinement.symmetric import with_copies, with_fitted_operators
 from refinement.threads import processors
 from refinement.validation.clashscore import clashscore
 from refinement.weight import followed_weight, map_weight
+from refinement.words import NEARLY_EXACT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,10 +161,15 @@ def _refined(
     """Run the cycles and choose; where copies were refined as one in vain, a second time without."""
     problem, first, decision = with_copies(whole, start, operators, log)
     strengths = Strengths()
-    states, weight, cycles, problem = _macro_cycles(
-        initial, first, strengths, problem, whole, log, progress, exact=decision.exact, seed=seed
-    )
-    if problem.settings.harmless:
+    weight = _weight_of_nearly_exact(initial, first, strengths, problem, whole, seed, log)
+    cycles: list[dict[str, Any]] = []
+    if weight is not None:
+        states = [replace(first, label=NEARLY_EXACT)]
+    else:
+        states, weight, cycles, problem = _macro_cycles(
+            initial, first, strengths, problem, whole, log, progress, exact=decision.exact, seed=seed
+        )
+    if problem.settings.harmless and cycles:
         progress("repair", 0.91)
         states = with_best_repaired(states, first, initial, problem, weight, strengths, log)
     part = problem if problem.unique is not None else None
@@ -222,6 +228,23 @@ def _judged_as_given(initial: State, given: Structure, problem: Problem) -> Stat
     if own is None or built is None or own >= built:
         return initial
     return replace(initial, geometry=replace(initial.geometry, clashscore=own))
+
+
+def _weight_of_nearly_exact(
+    initial: State, first: State, strengths: Strengths, problem: Problem, whole: Problem, seed: int, log: RunLog
+) -> float | None:
+    """Return the map weight of a model that explains the map nearly completely, None for all others.
+
+    The cycles follow the density at the centres, which would lead such a model off; least squares hold it.
+    """
+    if not problem.settings.harmless or problem.settings.target == "centres" or initial.cc_mask < NEARLY:
+        return None
+    weight = _first_weight(first, problem, strengths, seed, log)
+    fit = fitted(first, initial, whole, problem if problem.unique is not None else None)
+    if not explains_nearly_all(fit.structure, fit.cc_after, weight, whole):
+        return None
+    log.add("nearly_exact", f"The model explains the map nearly completely (CC_mask {fit.cc_after:.4f}): no cycles are needed.")
+    return weight
 
 
 def _macro_cycles(

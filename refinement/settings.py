@@ -52,6 +52,11 @@ class Settings(BaseModel):
         ge=1,
         description="Optimiser steps at the end; more raise CC_mask by 0.001 and lower Q-scores by as much.",
     )
+    revisions: int = Field(
+        2,
+        ge=0,
+        description="So often at most side chains of a nearly exact model are searched once more in what it leaves unexplained.",
+    )
     finish_adp_evaluations: int = Field(5, ge=0, description="Steps of the last B fit; atoms have moved by 0.2 Å at most.")
     bond_rmsd_target: float = Field(
         0.0065, gt=0, description="Å; the map weight is set so that bonds deviate this much, the value of good structures."

@@ -9,13 +9,16 @@ the same without the model's own square, which costs no transforms, but moves at
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import fft
 
+from refinement.maps.fourier import on_grid
 from refinement.maps.mesh import Mesh
 from refinement.maps.shapes import common_shapes
+from refinement.moves.side_chain_search import KERNEL_STEP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,8 +34,11 @@ FINE_POINTS, FINE_TOLERANCE = 4.0, 1e-3
 TERMS_IN_SHELL = 200
 """At least; scales of shells with fewer terms would be fitted to noise."""
 MAX_SHELLS = 30
-LEAST_UNEXPLAINED = 1e-3
-"""A shell leaves at least this fraction of the mean power unexplained, or a perfect one would decide alone."""
+LEAST_UNEXPLAINED, LEAST_POWER = 1e-3, 1e-5
+"""A shell leaves at least the first part of its own power unexplained, or a perfect one would decide alone, and the second of
+the mean power of all shells: fainter ones are rounding."""
+KERNEL_BINS, KERNEL_REACH = 128, 16.0
+"""Bins of equal width in 1/d, and Å; no two atoms of a side chain's old and new place are farther apart."""
 ATOM_VOLUME = 20.0
 """Å³ that an atom of a molecule takes with its hydrogens; the rest of the box tells nothing about it."""
 
@@ -54,6 +60,22 @@ class ShellScales:
     scale: NDArray[np.float64]
     unexplained: NDArray[np.float64]
     correlation: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unexplained:
+    """What a model leaves unexplained.
+
+    Attributes
+    ----------
+    gain : Density
+        Energy that a unit of weight gains at each point, to first order.
+    kernel : NDArray[float64], shape (k,)
+        The second order: energy of two units at a distance, in steps of `KERNEL_STEP`.
+    """
+
+    gain: Density
+    kernel: NDArray[np.float64]
 
 
 class LeastSquares:
@@ -119,6 +141,34 @@ class LeastSquares:
                 products[i, j] = products[j, i] = float((s2 * self._filters[i] * self._filters[j]).sum())
         return np.asarray(8.0 * math.pi**2 / 3.0 * np.einsum("ni,ij,nj->n", self._share, products, self._share))
 
+    def unexplained(self, positions: NDArray[np.float64], weights: NDArray[np.float64], density: Density) -> Unexplained:
+        """Return what atoms leave unexplained, as the gain in energy of what is added to them.
+
+        Parameters
+        ----------
+        positions : NDArray[float64], shape (n, 3)
+            Of all atoms, Å.
+        weights : NDArray[float64], shape (n,)
+            What each counts; their mean shape per unit of it is the shape of what is added.
+        density : Density
+            Its grid is taken; the box is that of the mesh.
+        """
+        mesh = self.mesh
+        rest = self._observed - mesh.spread(positions, self._share, self._filters, self._meshes)
+        unit = self._share[weights > 0.0].sum(axis=0) / weights[weights > 0.0].sum()
+        x, y, z = ((2.0 + np.cos(2.0 * np.pi * np.arange(n) / n)) / 3.0 for n in mesh.dims)
+        spline = x[:, None, None] * y[:, None] * z[: mesh.dims[2] // 2 + 1]
+        shape = np.tensordot(unit, self._filters, axes=1) * spline  # without what is for the mesh's splines
+        values = fft.irfftn(on_grid(rest * shape.astype(np.float32), mesh.dims, density.dims), s=density.dims)
+        s = np.sqrt(mesh.squared_frequencies())
+        bins = np.minimum((s * mesh.d_min * KERNEL_BINS).astype(np.int64), KERNEL_BINS).ravel()
+        power = np.bincount(bins, weights=(shape**2 * self._multiplicity).ravel(), minlength=KERNEL_BINS + 1)[:KERNEL_BINS]
+        middle = (np.arange(KERNEL_BINS) + 0.5) / (KERNEL_BINS * mesh.d_min)
+        distance = np.arange(0.0, KERNEL_REACH, KERNEL_STEP)
+        kernel = np.asarray(self.weight * (np.sinc(2.0 * distance[:, None] * middle) @ power), dtype=np.float64)
+        gain = (2.0 * self.weight * mesh.size) * values
+        return Unexplained(replace(density, values=np.ascontiguousarray(gain, dtype=np.float32)), kernel)
+
     def occupied(self) -> float:
         """Return the fraction of the box that the model fills: of all terms, that many are independent and tell of it."""
         return min(1.0, len(self._share) * ATOM_VOLUME / float(self.mesh.cell.volume))
@@ -171,9 +221,9 @@ def shell_scales(
     power = total(observed.real**2 + observed.imag**2)
     scale = np.maximum(shared, 0.0) / np.maximum(own, 1e-30)
     rest = (power - 2.0 * scale * shared + scale**2 * own) / terms
-    floor = LEAST_UNEXPLAINED * float(power.sum() / terms.sum())
+    floor = np.maximum(LEAST_UNEXPLAINED * power / terms, LEAST_POWER * float(power.sum() / terms.sum()))
     correlation = shared / np.sqrt(np.maximum(own * power, 1e-30))
-    return ShellScales(scale, np.maximum(rest, max(floor, 1e-30)), correlation)
+    return ShellScales(scale, np.maximum(rest, np.maximum(floor, 1e-30)), correlation)
 
 
 def _shapes_of(structure: Structure, d_min: float, tolerance: float | None) -> CommonShapes:

@@ -231,16 +231,22 @@ def _covalent_at(
     part = structure.moved(positions).without(~near)
     number = np.where(near, np.cumsum(near) - 1, -1).astype(np.int32)
     base = target.covalent
-    felt = np.flatnonzero(residues_around(structure, atoms, 1)[structure.residue])  # whose φ or ψ change
+    felt = np.flatnonzero(residues_around(structure, atoms, 1)[structure.residue]).astype(np.int32)  # whose φ or ψ change
 
     def rows_of(name: str) -> NDArray[np.int32]:
         rows = target.index[name].touching(felt)
         return rows[near[getattr(base, name).atoms[rows]].all(axis=1)]  # without links to elsewhere
 
     rows = {name: rows_of(name) for name in ("bonds", "angles", "torsions")}
-    terms = {"bonds": topology.bonds, "angles": topology.angles, "torsions": base.torsions}
-    local = {name: term.select(rows[name]) for name, term in terms.items()}
-    bonds, angles, torsions = present_targets(part, *(replace(term, atoms=number[term.atoms]) for term in local.values()))
+    bonds = topology.bonds.select(rows["bonds"])
+    angles = topology.angles.select(rows["angles"])
+    torsions = base.torsions.select(rows["torsions"])
+    bonds, angles, torsions = present_targets(
+        part,
+        replace(bonds, atoms=number[bonds.atoms]),
+        replace(angles, atoms=number[angles.atoms]),
+        replace(torsions, atoms=number[torsions.atoms]),
+    )
     return replace(
         base,
         bonds=replace(base.bonds, target=_with(base.bonds.target, rows["bonds"], bonds.target)),

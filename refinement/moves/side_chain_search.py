@@ -19,6 +19,7 @@ from refinement.moves.side_chain_atoms import hinge, inner_energy, list_contacts
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from refinement.maps.interpolation import InterpolatedMap
     from refinement.moves.rotamer_tables import RotamerTables
     from refinement.moves.side_chain_atoms import Atoms, Contacts, Rules, SideChains
 
@@ -38,15 +39,36 @@ POLISHABLE = 0.3
 NEAREST_ANGLE = 10.0
 """Degrees; the backbone is turned further only where this much helped."""
 WIDE, TINY = 1e30, 1e-9
+KERNEL_STEP = 0.1
+"""Å between the nodes of the kernel."""
 
 
 class Field(NamedTuple):
-    """The map, as in `refinement.maps.interpolation.InterpolatedMap`."""
+    """The map, as in `refinement.maps.interpolation.InterpolatedMap`, and what a side chain adds to it itself.
+
+    Attributes
+    ----------
+    coefficients, grid_matrix, corner, basis
+        The map.
+    kernel : NDArray[float64], shape (k,)
+        Energy of two unit weights at a distance, in steps of `KERNEL_STEP` from 0, where the map is what all atoms leave
+        unexplained; empty where it is the observed one.
+    anchors : NDArray[float64], shape (n, 3)
+        Where the atoms were when it was made, in Å; empty with an empty kernel.
+    """
 
     coefficients: NDArray[np.float32]
     grid_matrix: NDArray[np.float64]
     corner: NDArray[np.float64]
     basis: int
+    kernel: NDArray[np.float64]
+    anchors: NDArray[np.float64]
+
+
+def field_of(density: InterpolatedMap, kernel: Floats | None = None, anchors: Floats | None = None) -> Field:
+    """Return the field of an observed map, or with `kernel` and `anchors` of what a model leaves unexplained."""
+    own = (np.empty(0) if kernel is None else kernel, np.empty((0, 3)) if anchors is None else anchors)
+    return Field(density.coefficients, density.grid_matrix, density.corner, density.basis, *own)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -277,7 +299,38 @@ def map_energy(atoms: Atoms, field: Field, chains: SideChains, s: int, points: F
         if (chains.level[chains.first[s] + a] > 0) == side and atoms.weight[atom] > 0.0:
             value = value_at(points[a], field.coefficients, field.grid_matrix, field.corner, field.basis)
             energy -= atoms.weight[atom] * value
+    if side and len(field.kernel):
+        energy += _own_energy(atoms, field, chains, s, points)
     return energy
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _own_energy(atoms: Atoms, field: Field, chains: SideChains, s: int, points: Floats) -> float:
+    """Return what the side chain explains of its own: the map lacks it where it was, and is to lack it where it goes."""
+    energy, first = 0.0, chains.first[s]
+    for a in range(chains.first[s + 1] - first):
+        if chains.level[first + a] == 0:
+            continue
+        for b in range(chains.first[s + 1] - first):
+            atom = chains.atoms[first + b]
+            weight = atoms.weight[chains.atoms[first + a]] * atoms.weight[atom]
+            if chains.level[first + b] > 0 and weight > 0.0:
+                there, here = 0.0, 0.0
+                for k in range(3):
+                    there += (points[a, k] - field.anchors[atom, k]) ** 2
+                    here += (points[a, k] - points[b, k]) ** 2
+                energy += weight * (_kernel_at(field.kernel, math.sqrt(here)) - 2.0 * _kernel_at(field.kernel, math.sqrt(there)))
+    return energy
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _kernel_at(kernel: Floats, distance: float) -> float:
+    """Return the kernel at a distance (Å), linear between its nodes, 0 beyond the last one."""
+    place = distance / KERNEL_STEP
+    node = int(place)
+    if node + 1 >= len(kernel):
+        return 0.0
+    return kernel[node] + (place - node) * (kernel[node + 1] - kernel[node])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -17,7 +17,7 @@ from refinement.moves.rotamer_tables import rotamer_tables
 from refinement.moves.side_chain_atoms import room
 from refinement.moves.side_chain_cliques import search_cliques
 from refinement.moves.side_chain_rounds import dealt, near_moved, rounds
-from refinement.moves.side_chain_search import Field, search
+from refinement.moves.side_chain_search import field_of, search
 from refinement.moves.side_chain_setup import atoms_of, searchable, side_chains_of
 from refinement.restraints.rotamers import rotamer_targets
 from refinement.threads import in_parts
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from refinement.maps.interpolation import InterpolatedMap
     from refinement.moves.side_chain_atoms import Atoms, Contacts, Rules, SideChains
+    from refinement.moves.side_chain_search import Field
     from refinement.restraints.hydrogens import Hydrogenated
     from refinement.restraints.nonbonded import Nonbonded
     from refinement.structure import Structure
@@ -91,6 +92,7 @@ def fit_side_chains(
     only: NDArray[np.bool_] | None = None,
     fixed: NDArray[np.bool_] | None = None,
     cliques: bool = True,
+    kernel: NDArray[np.float64] | None = None,
     threads: int = 1,
 ) -> SideChainFit:
     """Give every side chain its best rotamer in the map.
@@ -120,6 +122,9 @@ def fit_side_chains(
         Residues that stay: images of others.
     cliques : bool
         Move side chains together where they compete for room.
+    kernel : NDArray[float64], shape (k,), optional
+        Where `density` is what the model as it is leaves unexplained: see `refinement.moves.side_chain_search.Field`. Prolines
+        keep their puckers then.
     threads : int
         Threads; the result doesn't depend on it.
     """
@@ -140,7 +145,7 @@ def fit_side_chains(
             wanted &= only[targets.residue[chosen]]
         if fixed is not None:
             wanted &= ~fixed[targets.residue[chosen]]
-        field = Field(density.coefficients, density.grid_matrix, density.corner, density.basis)
+        field = field_of(density, kernel, None if kernel is None else atoms.positions.copy())
         angles = np.array(ANGLES if backrub else ANGLES[:1])
         found = _searched(atoms, field, chains, np.flatnonzero(wanted), rules, angles, threads)
         if cliques:
@@ -148,8 +153,9 @@ def fit_side_chains(
             search_cliques(atoms, field, chains, np.flatnonzero(wanted), free, rotamer_tables(), rules, room(), found)
         gains[targets.residue[chosen]] = found
     fitted = structure.moved(atoms.positions[model.heavy])
-    fitted, prolines, better = flip_puckers(fitted, density, map_weight, rules.gain, fixed=fixed)
-    gains[prolines] = better
+    if kernel is None:
+        fitted, prolines, better = flip_puckers(fitted, density, map_weight, rules.gain, fixed=fixed)
+        gains[prolines] = better
     return SideChainFit(fitted, _moves(structure, fitted, gains))
 
 

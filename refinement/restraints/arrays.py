@@ -62,8 +62,8 @@ class Bonds:
     def __len__(self) -> int:
         return len(self.target)
 
-    def select(self, mask: NDArray[np.bool_]) -> Bonds:
-        """Return the bonds of `mask`."""
+    def select(self, mask: NDArray[np.bool_] | NDArray[np.int32]) -> Bonds:
+        """Return the bonds of `mask`, or of these rows."""
         return Bonds(self.atoms[mask], self.target[mask], self.sigma[mask], self.kind[mask])
 
 
@@ -78,8 +78,8 @@ class Angles:
     def __len__(self) -> int:
         return len(self.target)
 
-    def select(self, mask: NDArray[np.bool_]) -> Angles:
-        """Return the angles of `mask`."""
+    def select(self, mask: NDArray[np.bool_] | NDArray[np.int32]) -> Angles:
+        """Return the angles of `mask`, or of these rows."""
         return Angles(self.atoms[mask], self.target[mask], self.sigma[mask])
 
 
@@ -110,8 +110,8 @@ class Torsions:
     def __len__(self) -> int:
         return len(self.target)
 
-    def select(self, mask: NDArray[np.bool_]) -> Torsions:
-        """Return the torsions of `mask`."""
+    def select(self, mask: NDArray[np.bool_] | NDArray[np.int32]) -> Torsions:
+        """Return the torsions of `mask`, or of these rows."""
         return Torsions(
             self.atoms[mask], self.target[mask], self.sigma[mask], self.period[mask], self.kind[mask], self.label[mask]
         )

@@ -8,21 +8,28 @@ from typing import Any
 import gemmi
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from curation.example_model import build_truth
 from refinement import finish as last_step
+from refinement.cycle import search_rules
 from refinement.finish import finish
 from refinement.maps.density import Density
 from refinement.maps.interpolation import prepare
 from refinement.maps.scattering import model_map
 from refinement.moves.adp import cc_mask
+from refinement.moves.side_chains import fit_side_chains
 from refinement.output import RunLog
+from refinement.protocol import refine
 from refinement.restraints.library import load_monomer_library
 from refinement.restraints.named_torsions import named_torsions
 from refinement.restraints.topology import build_topology
+from refinement.revision import revised_side_chains
 from refinement.settings import Settings
 from refinement.states import Problem, State, Strengths, make_state
 from refinement.structure import Structure, from_gemmi
+from refinement.whole_map import LeastSquares
+from refinement.words import NEARLY_EXACT
 
 D_MIN = 4.0
 
@@ -35,11 +42,11 @@ def truth() -> Structure:
     return whole.without(~((residues.chain == "A") & (residues.number >= 14) & (residues.number <= 40))[whole.residue])
 
 
-def problem_of(truth: Structure, noise: float = 0.0, **settings: Any) -> Problem:
+def problem_of(truth: Structure, noise: float = 0.0, d_min: float = D_MIN, **settings: Any) -> Problem:
     corner = truth.positions.min(axis=0) - 7.0
     dims = np.ceil(truth.positions.max(axis=0) + 7.0 - corner).astype(int)
     density = Density(np.zeros(dims, dtype=np.float32), gemmi.UnitCell(*dims.astype(float), 90, 90, 90), corner)
-    values = model_map(truth, density, D_MIN)
+    values = model_map(truth, density, d_min)
     values += np.random.default_rng(7).normal(scale=noise * values.std(), size=dims).astype(np.float32)
     density = replace(density, values=values)
     library = load_monomer_library(np.unique(truth.residues.compound).tolist())
@@ -48,7 +55,7 @@ def problem_of(truth: Structure, noise: float = 0.0, **settings: Any) -> Problem
         library=library,
         density=density,
         interpolated=prepare(density),
-        resolution=D_MIN,
+        resolution=d_min,
         settings=Settings(**settings),
         threads=1,
     )
@@ -140,3 +147,63 @@ def test_residues_that_a_round_spoils_are_held_in_the_next(
     assert [row["harms"] for row in record["rounds"]] == [["rotamer_outliers"], []]
     assert turned(found) < 1.5 < 3.0 < turned(free)
     assert off(found, truth) < off(shaken, truth)
+
+
+def turned(truth: Structure, name: str = "LEU", by: float = 120.0) -> tuple[Structure, int]:
+    """Return the truth with χ1 of the first side chain of a kind turned, and the row of its residue."""
+    row = int(np.flatnonzero(truth.residues.compound == name)[0])
+    torsion = next(k for k in range(len(named_torsions(truth).residue)) if is_chi1(truth, k, row))
+    a, b = named_torsions(truth).atoms[torsion][1:3]
+    axis = truth.positions[b] - truth.positions[a]
+    moving = (truth.residue == row) & ~np.isin(truth.names, ["N", "CA", "C", "O", "CB"])
+    positions = truth.positions.copy()
+    turn = Rotation.from_rotvec(np.deg2rad(by) * axis / np.linalg.norm(axis)).as_matrix()
+    positions[moving] = (positions[moving] - positions[b]) @ turn.T + positions[b]
+    return truth.moved(positions), row
+
+
+def is_chi1(truth: Structure, torsion: int, row: int) -> bool:
+    atoms = named_torsions(truth).atoms[torsion]
+    return list(truth.names[atoms][:3]) == ["N", "CA", "CB"] and int(truth.residue[atoms[0]]) == row
+
+
+def searched_in_what_is_unexplained(truth: Structure, start: Structure, d_min: float = D_MIN) -> tuple[Structure, list[str]]:
+    problem = problem_of(truth, d_min=d_min)
+    model = make_state("cycle 1", start, problem).model
+    squares = LeastSquares(start, problem.density, d_min, weight=1.0, fine=True)
+    squares.weight = 1000.0 / float(squares.curvature().mean())
+    found, moves = revised_side_chains(start, model, squares, 0.0, 10.0, Strengths(), problem, problem)
+    return found.structure, [move.label for move in moves]
+
+
+def test_a_wrong_side_chain_is_found_in_what_is_unexplained(truth: Structure) -> None:
+    start, row = turned(truth)
+    mine = truth.residue == row
+    found, moves = searched_in_what_is_unexplained(truth, start)
+    assert np.abs(start.positions - truth.positions)[mine].max() > 2.0
+    assert truth.residues.label(row) in moves
+    assert np.linalg.norm(found.positions - truth.positions, axis=1)[mine].max() < 0.7
+
+
+def test_right_side_chains_stay_where_the_density_of_neighbours_is_higher(truth: Structure) -> None:
+    """At 7 Å the search at the centres moves side chains of the truth; what is unexplained is nothing."""
+    problem = problem_of(truth, d_min=7.0)
+    model = make_state("cycle 1", truth, problem).model
+    rules = search_rules(10.0, problem.settings, Strengths())
+    at_centres = fit_side_chains(
+        truth, model.hydrogenated, model.nonbonded, problem.interpolated, rules, map_weight=10.0, backrub=False
+    )
+    assert len(at_centres.moves) > 0
+    assert searched_in_what_is_unexplained(truth, truth, 7.0)[1] == []
+
+
+def test_a_model_that_explains_its_map_needs_no_cycles(truth: Structure) -> None:
+    problem = problem_of(truth)
+    log = RunLog()
+    how: dict[str, Any] = {"resolution": D_MIN, "library": problem.library, "threads": 1, "progress": lambda _doing, _part: None}
+    found = refine(truth, problem.density, settings=Settings(), log=log, **how)
+    assert found.record["kept"] == NEARLY_EXACT
+    assert found.record["cycles"] == []
+    assert off(found.structure, truth) < 0.05
+    centres = refine(truth, problem.density, settings=Settings(target="centres", cycles=2), log=RunLog(), **how)
+    assert centres.record["kept"] != NEARLY_EXACT

@@ -12,6 +12,7 @@ import pytest
 from refinement.maps.density import Density
 from refinement.maps.interpolation import prepare
 from refinement.maps.scattering import model_map
+from refinement.moves.side_chain_search import KERNEL_STEP
 from refinement.whole_map import LeastSquares, Overlap, shell_scales
 
 if TYPE_CHECKING:
@@ -131,3 +132,30 @@ def test_threads_give_the_same_bits(cluster: Structure, density: Density) -> Non
         gradient = np.zeros_like(cluster.positions)
         found.append((term.energy_and_gradient(cluster.positions, gradient), gradient.tobytes()))
     assert found[0] == found[1]
+
+
+def test_unexplained_predicts_the_energy_of_a_move(cluster: Structure, density: Density) -> None:
+    """The map of what is unexplained and its kernel are the energy of the least squares, for atoms of the mean shape."""
+    alike = replace(cluster, elements=np.full_like(cluster.elements, 6), b_iso=np.full(len(cluster), 50.0))
+    model = shaken(alike, 0.4)
+    term = LeastSquares(model, density, D_MIN, weight=2.3, fine=True)
+    rest = term.unexplained(model.positions, np.ones(len(model)), density)
+    field = prepare(rest.gain, normalise=False)
+    gradient = np.zeros_like(model.positions)
+    moving = np.arange(5)
+    before = term.energy_and_gradient(model.positions, gradient)
+
+    def pairs(first: np.ndarray, second: np.ndarray) -> float:
+        distance = np.linalg.norm(first[:, None] - second, axis=2)
+        return float(np.interp(distance, np.arange(len(rest.kernel)) * KERNEL_STEP, rest.kernel).sum())
+
+    def predicted(points: np.ndarray) -> float:
+        old = model.positions[moving]
+        return -float(field.values(points).sum()) + pairs(points, points) - 2.0 * pairs(points, old)
+
+    for seed in range(4):
+        moved = model.positions.copy()
+        moved[moving] += np.random.default_rng(seed).normal(scale=1.0, size=(len(moving), 3))
+        after = term.energy_and_gradient(moved, gradient)
+        change = predicted(moved[moving]) - predicted(model.positions[moving])
+        assert change == pytest.approx(after - before, abs=0.02 * pairs(moved[moving], moved[moving]))

@@ -10,7 +10,7 @@ from refinement.geometry import dihedrals
 from refinement.moves.rotamer_tables import COMPOUNDS, rotamer_tables
 from refinement.moves.side_chain_atoms import BOND_REACH, Atoms, SideChains, hinge, list_contacts, room, turn
 from refinement.moves.side_chain_rounds import near_moved, rounds
-from refinement.moves.side_chain_search import Field, _energy, rotamer_score
+from refinement.moves.side_chain_search import _energy, field_of, rotamer_score
 from refinement.moves.side_chain_setup import atoms_of, searchable, side_chains_of
 from refinement.restraints.nonbonded import ACCEPTOR, DONOR, contact_distance
 from refinement.restraints.rotamers import rotamer_scores, rotamer_targets
@@ -68,9 +68,7 @@ def energy_by_hand(atoms: Atoms, chains: SideChains, s: int, points: np.ndarray,
 def test_energy_is_that_of_plain_numpy(scene, rules, prepared, compound: str) -> None:
     atoms, chains, _ = prepared
     grids, contacts = rotamer_tables(), room()
-    field = Field(
-        scene.interpolated.coefficients, scene.interpolated.grid_matrix, scene.interpolated.corner, scene.interpolated.basis
-    )
+    field = field_of(scene.interpolated)
     s = int(np.flatnonzero(chains.compound == COMPOUNDS.index(compound))[0])
     ((_, (offsets, around, chain_offsets, near)),) = rounds(atoms, chains, np.array([s]), grids)
     list_contacts(atoms, chains, rules, contacts, s, around[offsets[0] : offsets[1]], near[chain_offsets[0] : chain_offsets[1]])
