@@ -18,6 +18,7 @@ from refinement.cycle import prepared, run_cycle
 from refinement.finish import NEARLY, explains_nearly_all, finish
 from refinement.maps.boxing import box_around
 from refinement.maps.interpolation import prepare
+from refinement.moves.adp import cc_mask
 from refinement.moves.placement import place
 from refinement.repair import with_best_repaired
 from refinement.restraints.reference_model import reference_restraints
@@ -30,7 +31,7 @@ from refinement.symmetric import with_copies, with_fitted_operators
 from refinement.threads import processors
 from refinement.validation.clashscore import clashscore
 from refinement.weight import followed_weight, map_weight
-from refinement.words import NEARLY_EXACT
+from refinement.words import WITHOUT_CYCLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,15 +162,10 @@ def _refined(
     """Run the cycles and choose; where copies were refined as one in vain, a second time without."""
     problem, first, decision = with_copies(whole, start, operators, log)
     strengths = Strengths()
-    weight = _weight_of_nearly_exact(initial, first, strengths, problem, whole, seed, log)
-    cycles: list[dict[str, Any]] = []
-    if weight is not None:
-        states = [replace(first, label=NEARLY_EXACT)]
-    else:
-        states, weight, cycles, problem = _macro_cycles(
-            initial, first, strengths, problem, whole, log, progress, exact=decision.exact, seed=seed
-        )
-    if problem.settings.harmless and cycles:
+    states, weight, cycles, problem = _macro_cycles(
+        initial, first, strengths, problem, whole, log, progress, exact=decision.exact, seed=seed
+    )
+    if problem.settings.harmless:
         progress("repair", 0.91)
         states = with_best_repaired(states, first, initial, problem, weight, strengths, log)
     part = problem if problem.unique is not None else None
@@ -177,7 +173,10 @@ def _refined(
     complete = partial(
         _completed, initial, about, part, weight=weight, strengths=strengths, exact=decision.exact, log=log, progress=progress
     )
-    final, record = choose(initial, states, whole, log, progress, complete, part=part)
+    choice = partial(choose, initial, problem=whole, log=log, progress=progress, complete=complete, part=part)
+    final, record = choice(states)
+    if initial.cc_mask >= NEARLY and problem.settings.harmless and problem.settings.target != "centres":
+        final, record = _better_than_without(final, record, choice, first, weight, whole, part, log)
     if part is not None and record["kept"] == initial.label:
         log.add("symmetry", "No state with copies refined as one could be kept: refined again without.", mode="off")
         without = replace(whole, settings=whole.settings.model_copy(update={"ncs": "off"}))
@@ -230,21 +229,31 @@ def _judged_as_given(initial: State, given: Structure, problem: Problem) -> Stat
     return replace(initial, geometry=replace(initial.geometry, clashscore=own))
 
 
-def _weight_of_nearly_exact(
-    initial: State, first: State, strengths: Strengths, problem: Problem, whole: Problem, seed: int, log: RunLog
-) -> float | None:
-    """Return the map weight of a model that explains the map nearly completely, None for all others.
+def _better_than_without(
+    final: Structure,
+    record: dict[str, Any],
+    choice: Callable[[list[State]], tuple[Structure, dict[str, Any]]],
+    first: State,
+    weight: float,
+    whole: Problem,
+    part: Problem | None,
+    log: RunLog,
+) -> tuple[Structure, dict[str, Any]]:
+    """Return the outcome of the cycles, or what the last minimisation alone makes of the model that they began with.
 
-    The cycles follow the density at the centres, which would lead such a model off; least squares hold it.
+    The cycles follow the density at the centres, which leads a model off that explains the map nearly completely. It is tried
+    where least squares would stand alone for it, and taken if it fits better.
     """
-    if not problem.settings.harmless or problem.settings.target == "centres" or initial.cc_mask < NEARLY:
-        return None
-    weight = _first_weight(first, problem, strengths, seed, log)
-    fit = fitted(first, initial, whole, problem if problem.unique is not None else None)
+    fit = fitted(first, first, whole, part)
     if not explains_nearly_all(fit.structure, fit.cc_after, weight, whole):
-        return None
-    log.add("nearly_exact", f"The model explains the map nearly completely (CC_mask {fit.cc_after:.4f}): no cycles are needed.")
-    return weight
+        return final, record
+    other, other_record = choice([replace(first, label=WITHOUT_CYCLES)])
+    before, after = (cc_mask(model, whole.density, whole.resolution, threads=whole.threads) for model in (final, other))
+    if other_record["kept"] != WITHOUT_CYCLES or after < before:
+        return final, record
+    sentence = f"The model explained the map nearly completely; CC_mask without the cycles {after:.4f}, with them {before:.4f}."
+    log.add("nearly_exact", sentence, cc_mask=after, cc_mask_of_cycles=before)
+    return other, other_record
 
 
 def _macro_cycles(

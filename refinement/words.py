@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-NEARLY_EXACT = "nearly exact"
+WITHOUT_CYCLES = "the model without cycles"
 """Label of a model that explains the map nearly completely, and is only minimised against the whole map."""
 HARMS: dict[str, str] = {
     "clashscore": "more clashes",
@@ -58,8 +58,8 @@ def verdict(
         What is worse in the kept state, where no cycle was harmless.
     """
     change = f"CC_mask {cc_before:.3f} → {cc_after:.3f}"
-    if kept == NEARLY_EXACT:
-        return f"The model explains the map nearly completely and needs no cycles; {change}."
+    if kept == WITHOUT_CYCLES:
+        return f"{kept.capitalize()} is kept: it explained the map nearly completely and fits better so; {change}."
     if not kept.startswith("cycle"):
         where = "rigid motions brought them" if kept == "placed" else "they were"
         outcome = f"{change} with new B factors" if cc_after > cc_before else "nothing fits better"

@@ -29,7 +29,7 @@ from refinement.settings import Settings
 from refinement.states import Problem, State, Strengths, make_state
 from refinement.structure import Structure, from_gemmi
 from refinement.whole_map import LeastSquares
-from refinement.words import NEARLY_EXACT
+from refinement.words import WITHOUT_CYCLES
 
 D_MIN = 4.0
 
@@ -197,13 +197,13 @@ def test_right_side_chains_stay_where_the_density_of_neighbours_is_higher(truth:
     assert searched_in_what_is_unexplained(truth, truth, 7.0)[1] == []
 
 
-def test_a_model_that_explains_its_map_needs_no_cycles(truth: Structure) -> None:
+def test_a_model_that_explains_its_map_is_not_led_off_by_the_cycles(truth: Structure) -> None:
     problem = problem_of(truth)
     log = RunLog()
     how: dict[str, Any] = {"resolution": D_MIN, "library": problem.library, "threads": 1, "progress": lambda _doing, _part: None}
     found = refine(truth, problem.density, settings=Settings(), log=log, **how)
-    assert found.record["kept"] == NEARLY_EXACT
-    assert found.record["cycles"] == []
+    assert found.record["kept"] == WITHOUT_CYCLES
+    assert len(found.record["cycles"]) > 0
     assert off(found.structure, truth) < 0.05
     centres = refine(truth, problem.density, settings=Settings(target="centres", cycles=2), log=RunLog(), **how)
-    assert centres.record["kept"] != NEARLY_EXACT
+    assert centres.record["kept"] != WITHOUT_CYCLES
