@@ -210,8 +210,7 @@ def _revised(
         term, balance = _whole_map_term(best, weight * strengths.map, problem)
         if not isinstance(term, LeastSquares) or not balance.fine:
             break
-        centres = balance.centres * weight * strengths.map
-        changed, moves = revised_side_chains(best, model, term, centres, weight, strengths, problem, at)
+        changed, moves = revised_side_chains(best, model, term, weight, strengths, problem, at)
         row: dict[str, Any] = {"moves": [move.as_dict() for move in moves], "cc": None, "put_back": 0}
         if not moves:
             break

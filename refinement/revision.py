@@ -9,10 +9,7 @@ where it goes. To second order this is the energy of the least squares themselve
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from refinement.cycle import search_rules
 from refinement.maps.interpolation import prepare
@@ -30,7 +27,6 @@ def revised_side_chains(
     whole: Structure,
     model: Model,
     squares: LeastSquares,
-    centres: float,
     weight: float,
     strengths: Strengths,
     problem: Problem,
@@ -46,8 +42,6 @@ def revised_side_chains(
         The same, or its unique part where copies are refined as one.
     squares : LeastSquares
         The term of the whole map, made for `whole`, with its weight.
-    centres : float
-        Weight of the density at the centres beside it.
     weight : float
         Map weight of the cycles.
     strengths : Strengths
@@ -55,14 +49,12 @@ def revised_side_chains(
     problem, part : Problem
         That of the whole model, and that of `model`.
     """
-    counted = scattering_weights(whole)
-    rest = squares.unexplained(whole.positions, counted, problem.density)
-    gain = rest.gain.values + np.float32(centres) * problem.density.normalised().values
+    rest = squares.unexplained(whole.positions, scattering_weights(whole), problem.density)
     fit = fit_side_chains(
         model.structure,
         model.hydrogenated,
         model.nonbonded,
-        prepare(replace(rest.gain, values=gain), normalise=False),
+        prepare(rest.gain, normalise=False),
         search_rules(weight, part.settings, strengths),
         map_weight=1.0,
         backrub=False,

@@ -172,7 +172,7 @@ def searched_in_what_is_unexplained(truth: Structure, start: Structure, d_min: f
     model = make_state("cycle 1", start, problem).model
     squares = LeastSquares(start, problem.density, d_min, weight=1.0, fine=True)
     squares.weight = 1000.0 / float(squares.curvature().mean())
-    found, moves = revised_side_chains(start, model, squares, 0.0, 10.0, Strengths(), problem, problem)
+    found, moves = revised_side_chains(start, model, squares, 10.0, Strengths(), problem, problem)
     return found.structure, [move.label for move in moves]
 
 
