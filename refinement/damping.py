@@ -17,12 +17,12 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from refinement.elimination import Factor
+    from refinement.elimination import Factor, Matrix
 
     Floats = NDArray[np.float64]
 
-Assembly = Callable[["Floats", "Floats"], "Factor"]
-"""``assembly(x, damping) -> factor`` of the approximate Hessian at x, shape (n, 3), with `damping`, shape (n,), on it."""
+Assembly = Callable[["Floats"], "Matrix"]
+"""``assembly(x) -> matrix``: the approximate Hessian at x, shape (n, 3)."""
 
 ROUNDS = 6
 """Damping in one direction changes the steps in others; so often it is raised at most."""
@@ -51,7 +51,7 @@ class DampedFactor:
     @classmethod
     def at(cls, x: Floats, assembly: Assembly, softest: Floats) -> DampedFactor:
         """Return the variables at x, shape (n, 3), without damping."""
-        return cls(assembly(x, np.zeros(len(x))), assembly, softest)
+        return cls(assembly(x).factor(), assembly, softest)
 
     def gradient(self, by_x: Floats, by_z: Floats) -> None:
         """Write the gradient by z, given that by x, both of shape (3 n,)."""
@@ -74,7 +74,8 @@ class DampedFactor:
         damping, pulled = np.zeros(len(self.softest)), np.sqrt(np.square(gradient.reshape(-1, 3)).sum(axis=1)) / limit
         begin = np.maximum(self.softest, pulled)  # an atom alone would go as far as it may; those that only follow it are free
         by_z, step = np.empty_like(gradient), np.empty_like(gradient)
-        factor = self.assembly(x.reshape(-1, 3), damping)
+        hessian = self.assembly(x.reshape(-1, 3))
+        factor = hessian.copy().factor()
         for _ in range(ROUNDS):
             factor.gradient(gradient, by_z)
             factor.direction(by_z, step)
@@ -83,5 +84,7 @@ class DampedFactor:
                 break
             far = shift > limit
             damping[far] = np.maximum(begin[far], damping[far] * shift[far] / limit)
-            factor = self.assembly(x.reshape(-1, 3), damping)
+            stiffer = hessian.copy()
+            stiffer.add_diagonal(damping)
+            factor = stiffer.factor()
         return replace(self, factor=factor)

@@ -96,6 +96,10 @@ class Matrix:
         for k in range(3):
             self.diagonal[rows, k, k] += values
 
+    def copy(self) -> Matrix:
+        """Return a matrix of its own with the same blocks."""
+        return Matrix(self.pattern, self.diagonal.copy(), self.below.copy())
+
     def factor(self) -> Factor:
         """Return the Cholesky factor; this matrix holds it afterwards."""
         _factorise(self.pattern.first, self.pattern.rows, self.diagonal, self.below)

@@ -173,7 +173,10 @@ def _refined(
     complete = partial(
         _completed, initial, about, part, weight=weight, strengths=strengths, exact=decision.exact, log=log, progress=progress
     )
-    choice = partial(choose, initial, problem=whole, log=log, progress=progress, complete=complete, part=part)
+
+    def choice(among: list[State]) -> tuple[Structure, dict[str, Any]]:
+        return choose(initial, among, whole, log, progress, complete, part=part)
+
     final, record = choice(states)
     if initial.cc_mask >= NEARLY and problem.settings.harmless and problem.settings.target != "centres":
         final, record = _better_than_without(final, record, choice, first, weight, whole, part, log)

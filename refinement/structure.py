@@ -10,7 +10,7 @@ import bz2
 import gzip
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MAX_MODEL_BYTES = 4 << 30
 """Largest unpacked model file that is read; a ribosome is 30 MB, the largest capsid about 1 GB."""
+PER_MODEL = frozenset({"residues", "source"})
+"""What a `Structure` has beside its arrays by atom."""
 FLAT_DEUTERIUM = 119
 """Code of deuterium in gemmi's flat arrays, behind those of the elements."""
 
@@ -74,6 +76,12 @@ class Residues:
 
     def __len__(self) -> int:
         return len(self.number)
+
+    def select(self, kept: NDArray[np.bool_]) -> Residues:
+        """Return some residues, `kept` a mask of shape (n_residues,); chains keep their index."""
+        rows = {item.name: getattr(self, item.name)[kept] for item in fields(self) if item.name != "first"}
+        first = np.concatenate([[0], np.cumsum(np.diff(self.first)[kept])]).astype(self.first.dtype)
+        return Residues(**rows, first=first)
 
     def label(self, index: int) -> str:
         """Return a readable name such as ``A/LYS 12B``."""
@@ -152,6 +160,19 @@ class Structure:
                 atom.aniso = gemmi.SMat33f(0, 0, 0, 0, 0, 0)
             atom.occ = occupancy
         return out
+
+    def part(self, kept: NDArray[np.bool_]) -> Structure:
+        """Return some residues, to be measured: `source` stays that of the whole model, so that they can't be written.
+
+        Parameters
+        ----------
+        kept : NDArray[bool], shape (n_residues,)
+            Which; the arrays alone are cut, as `without` takes as long as the model is large.
+        """
+        atoms, residues = kept[self.residue], self.residues.select(kept)
+        arrays = {item.name: getattr(self, item.name)[atoms] for item in fields(self) if item.name not in PER_MODEL}
+        rows = np.repeat(np.arange(len(residues), dtype=self.residue.dtype), np.diff(residues.first))
+        return Structure(**{**arrays, "residue": rows}, residues=residues, source=self.source)
 
     def without(self, mask: NDArray[np.bool_]) -> Structure:
         """Return the model without the atoms of `mask` (shape (n,)); empty residues vanish."""

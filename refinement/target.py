@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from refinement.elimination import Factor, Pattern
+    from refinement.elimination import Matrix, Pattern
     from refinement.maps.interpolation import InterpolatedMap
     from refinement.restraints.arrays import Angles, Bonds, Torsions
     from refinement.restraints.hydrogens import Hydrogenated
@@ -188,11 +188,11 @@ class Target:
         pattern, diagonal = self.pattern, self.map_curvature() + (0.0 if more is None else more)
         held = [term for term in self.extra.values() if isinstance(term, DihedralRestraints)]
 
-        def assembly(at: NDArray[np.float64], damping: NDArray[np.float64]) -> Factor:
+        def assembly(at: NDArray[np.float64]) -> Matrix:
             matrix = pattern.empty()
             add_curvature(self.covalent, [*self.torsions, *held], at, matrix)
-            matrix.add_diagonal(diagonal + damping)
-            return matrix.factor()
+            matrix.add_diagonal(diagonal)
+            return matrix
 
         return DampedFactor.at(x, assembly, diagonal)
 

@@ -206,7 +206,7 @@ def _surroundings(structure: Structure, atoms: NDArray[np.int32], cells: Cells) 
 
 def part_around(structure: Structure, atoms: NDArray[np.int32]) -> Structure:
     """Return the residues of some atoms and `ALONG` more on either side: the rest of a large model needn't be looked at."""
-    return structure.without(~residues_around(structure, atoms)[structure.residue])
+    return structure.part(residues_around(structure, atoms))
 
 
 def residues_around(structure: Structure, atoms: NDArray[np.int32], along: int = ALONG) -> NDArray[np.bool_]:

@@ -227,8 +227,8 @@ def _covalent_at(
     """Return the covalent restraints with the angles and ω of peptides as they are with some atoms at x."""
     positions = structure.positions.copy()
     positions[atoms] = x
-    near = residues_around(structure, atoms)[structure.residue]
-    part = structure.moved(positions).without(~near)
+    around = residues_around(structure, atoms)
+    part, near = structure.moved(positions).part(around), around[structure.residue]
     number = np.where(near, np.cumsum(near) - 1, -1).astype(np.int32)
     base = target.covalent
     felt = np.flatnonzero(residues_around(structure, atoms, 1)[structure.residue]).astype(np.int32)  # whose φ or ψ change

@@ -18,7 +18,7 @@ from refinement.target import Target
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from refinement.elimination import Factor
+    from refinement.elimination import Matrix
     from refinement.symmetry.constraints import Symmetry
 
     Floats = NDArray[np.float64]
@@ -115,11 +115,11 @@ class ConstrainedTarget:
             return self.curvature() + np.reshape(more, (-1, 1))
         pattern, diagonal = self.target.pattern, self.target.map_curvature()[self.symmetry.varying] + more
 
-        def assembly(at: Floats, damping: Floats) -> Factor:
+        def assembly(at: Floats) -> Matrix:
             matrix = pattern.empty()
             add_curvature(self._covalent, self._dihedrals, at, matrix)
-            matrix.add_diagonal(diagonal + damping)
-            return matrix.factor()
+            matrix.add_diagonal(diagonal)
+            return matrix
 
         return DampedFactor.at(x, assembly, diagonal)
 

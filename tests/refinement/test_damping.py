@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from refinement.damping import SLACK, DampedFactor
-from refinement.elimination import Factor, Pattern
+from refinement.elimination import Matrix, Pattern
 from refinement.minimise import TOO_FAR, minimise
 
 SIZE, LAST, LIMIT = 60, 59, 0.25
@@ -25,16 +25,16 @@ def stiffness() -> np.ndarray:
     return dense + SOFT * np.eye(SIZE)
 
 
-def assembly(_: np.ndarray, damping: np.ndarray) -> Factor:
+def assembly(_: np.ndarray) -> Matrix:
     chain = np.stack([np.arange(SIZE - 1), np.arange(1, SIZE)], axis=1).astype(np.int32)
     pattern = Pattern.of(SIZE, [chain])
-    matrix, dense = pattern.empty(), stiffness() + np.diag(damping)
+    matrix, dense = pattern.empty(), stiffness()
     atom = np.argsort(pattern.rank)
     for j in range(SIZE):
         matrix.diagonal[j] = np.eye(3) * dense[atom[j], atom[j]]
         for s in range(pattern.first[j], pattern.first[j + 1]):
             matrix.below[s] = np.eye(3) * dense[atom[pattern.rows[s]], atom[j]]
-    return matrix.factor()
+    return matrix
 
 
 def variables() -> DampedFactor:
@@ -79,16 +79,16 @@ def test_a_hundred_atoms_arrive_although_one_has_far_to_go() -> None:
         gradient[:] = SOFT * (x - goal)
         return float(0.5 * SOFT * ((x - goal) ** 2).sum())
 
-    def separate(_: np.ndarray, damping: np.ndarray) -> Factor:
+    def separate(_: np.ndarray) -> Matrix:
         matrix = Pattern.of(SIZE, loose).empty()
-        matrix.add_diagonal(SOFT + damping)
-        return matrix.factor()
+        matrix.add_diagonal(np.full(SIZE, SOFT))
+        return matrix
 
     start = np.zeros((SIZE, 3))
     free = DampedFactor.at(start, separate, np.full(SIZE, SOFT))
     assert np.abs(goal[LAST]).max() > TOO_FAR * LIMIT
     ours = minimise(function, start, max_iterations=30, max_shift=LIMIT, curvature=free)
-    plain = minimise(function, start, max_iterations=30, max_shift=LIMIT, curvature=separate(start, np.zeros(SIZE)))
+    plain = minimise(function, start, max_iterations=30, max_shift=LIMIT, curvature=separate(start).factor())
     others = np.arange(SIZE) != LAST
     assert np.abs(ours.x - goal)[others].max() < 1e-3
     assert np.abs(plain.x - goal)[others].max() > 0.05

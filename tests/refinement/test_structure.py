@@ -15,6 +15,7 @@ from refinement.errors import ModelError
 from refinement.structure import ResidueKind, Structure, from_gemmi, read_structure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 PDB = """\
@@ -183,3 +184,15 @@ def test_bombs_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ModelError) as caught:
         read_structure(path)
     assert caught.value.code == "model_too_large"
+
+
+def test_a_part_has_the_arrays_of_its_residues(structure_of: Callable[..., Structure]) -> None:
+    rows = [("A", 1, "GLY", "N", "N"), ("A", 1, "GLY", "CA", "C"), ("A", 2, "ALA", "N", "N"), ("B", 1, "HOH", "O", "O")]
+    model = structure_of(rows, np.arange(12.0).reshape(4, 3))
+    part = model.part(np.array([True, False, True]))
+    other = model.without(np.array([False, False, True, False]))
+    np.testing.assert_array_equal(part.positions, other.positions)
+    np.testing.assert_array_equal(part.names, other.names)
+    np.testing.assert_array_equal(part.residue, other.residue)
+    np.testing.assert_array_equal(part.residues.first, other.residues.first)
+    assert [part.residues.label(row) for row in range(2)] == ["A/GLY 1", "B/HOH 1"]

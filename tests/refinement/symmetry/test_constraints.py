@@ -177,9 +177,11 @@ def test_a_term_of_the_whole_model_counts_by_copy(particle: Particle, map_of: Ma
     energy = ConstrainedTarget(target, problem.symmetry, further)(x, own)
     alone = term.energy_and_gradient(symmetry.spread(x), everywhere)
     assert energy - ConstrainedTarget(target, problem.symmetry)(x, without) == pytest.approx(alone / 4.0, rel=1e-6)
-    direction, step = np.random.default_rng(7).normal(size=x.shape), 1e-3
+    direction, step = np.random.default_rng(7).normal(size=x.shape), 1e-2
     ahead, behind = (term.energy_and_gradient(symmetry.spread(x + sign * step * direction), everywhere) for sign in (1, -1))
-    assert ((own - without) * direction).sum() == pytest.approx((ahead - behind) / (8.0 * step), rel=1e-3)
+    assert ((own - without) * direction).sum() == pytest.approx(
+        (ahead - behind) / (8.0 * step), rel=5e-3
+    )  # energies are of single precision
     assert further.curvature() == pytest.approx(term.curvature()[symmetry.varying], rel=1e-6)
 
 
