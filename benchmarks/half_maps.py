@@ -141,6 +141,7 @@ def measured(case: Case) -> tuple[str, bool]:
         evaluations=settings.adp_evaluations,
         smoothness=settings.adp_smoothness,
         shells=np.sqrt(confirmed.part),
+        noise=confirmed.noise_in_correlation,
     ).structure
     deposited, refitted = (cross_validate(model, *case.halves, case.resolution).summary for model in (bare, fitted))
     signal = signal_in_mean(case.halves, bare, case.resolution).mean

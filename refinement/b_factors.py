@@ -42,6 +42,7 @@ def with_fitted_b(
         evaluations=evaluations,
         smoothness=problem.settings.adp_smoothness,
         by_residue=problem.settings.b_groups == "residues",
+        noise=problem.settings.b_noise,
         source=symmetry.source if symmetry else None,
         own=symmetry.varies if symmetry else None,
         threads=problem.threads,

@@ -18,6 +18,7 @@ import numpy as np
 
 from refinement.maps.half_maps import damped, sharpened_like, signal_confirmed
 from refinement.moves.adp import fit_b
+from refinement.noise import against_noise
 from refinement.protocol import refine
 from refinement.threads import processors
 from refinement.validation.cross_validation import CrossValidation, cross_validate
@@ -87,16 +88,18 @@ def model_of_one_half(
     """
     signal = signal_confirmed(work, density, structure, resolution)
     sharpened = sharpened_like(work, density, signal, structure, resolution)
+    target = damped(sharpened, signal, resolution) if settings.noise_weighting else sharpened
+    settings = against_noise(settings, target, signal, structure, resolution)
     with log.part(HALF_MAP_1):
         sentence = f"The primary map confirms {signal.mean:.2f} of half-map 1 as signal."
         log.add("half_maps", sentence, signal=signal.mean)
         refined = refine(
             shaken(structure, settings.cross_validation_shake, seed),
-            damped(sharpened, signal, resolution) if settings.noise_weighting else sharpened,
+            target,
             resolution=resolution,
             library=library,
             # EMRinger, which seeds are chosen by, says little of half a map
-            settings=settings.against(signal.noise).model_copy(update={"seeds": 1}),
+            settings=settings.model_copy(update={"seeds": 1}),
             threads=threads,
             reference=structure if reference is None and settings.hold_start else reference,
             log=log,
@@ -112,6 +115,7 @@ def model_of_one_half(
         smoothness=settings.adp_smoothness,
         by_residue=settings.b_groups == "residues",
         shells=np.sqrt(signal.part),
+        noise=settings.b_noise,
         threads=processors(threads),
     ).structure
 

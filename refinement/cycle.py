@@ -153,6 +153,7 @@ def search_rules(weight: float, settings: Settings, strengths: Strengths) -> Rul
         favored=FAVORED,
         outlier=OUTLIER,
         gain=settings.side_chain_gain,
+        doubt=settings.side_chain_doubt,
         poor=settings.backrub_below,
         angle_penalty=settings.backrub_penalty,
     )

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from refinement.maps.half_maps import noise_weighted
+from refinement.maps.boxing import box_around
+from refinement.maps.half_maps import noise_of_difference, noise_weighted
 from refinement.moves.adp import cc_mask, fit_b
 from refinement.protocol import DEPOSITED, Refined, refine
 from refinement.score import fit_harm
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from refinement.maps.density import Density
+    from refinement.maps.half_maps import Signal
     from refinement.output import RunLog
     from refinement.settings import Settings
     from refinement.structure import Structure
@@ -59,9 +61,10 @@ def refine_with_half_maps(
         return refine(structure, density, settings=settings, **given)
     weighted = noise_weighted(density, halves, structure, resolution)
     log.add("half_maps", weighted.reason, **weighted.record)
-    refined = refine(structure, weighted.density, settings=settings.against(weighted.noise), **given)
+    held = against_noise(settings, weighted.density, weighted.signal, structure, resolution)
+    refined = refine(structure, weighted.density, settings=held, **given)
     if weighted.applied and refined.record["kept"] != DEPOSITED:
-        final, before, after = _with_b_of(density, structure, refined.structure, resolution, settings, processors(threads))
+        final, before, after = _with_b_of(density, structure, refined.structure, resolution, held, processors(threads))
         if fit_harm(before, after):
             log.add("undone", f"It fits the primary map worse (CC_mask {before:.4f} -> {after:.4f}): refined into that instead.")
             refined, weighted = refine(structure, density, settings=settings, **given), replace(weighted, applied=False)
@@ -69,6 +72,31 @@ def refine_with_half_maps(
             log.add("primary", f"B factors of the primary map: CC_mask {before:.4f} -> {after:.4f}.", before=before, after=after)
             refined = replace(refined, structure=final)
     return replace(refined, record={**refined.record, "half_maps": weighted.record})
+
+
+def against_noise(
+    settings: Settings, density: Density, signal: Signal | None, structure: Structure, resolution: float
+) -> Settings:
+    """Return the settings for a map with noise.
+
+    Parameters
+    ----------
+    settings : Settings
+        Those for a map without.
+    density : Density
+        The map that is refined into.
+    signal : Signal or None
+        What part of it is signal; None where that isn't known.
+    structure : Structure
+        The model.
+    resolution : float
+        Å.
+    """
+    if signal is None:
+        return settings
+    box = box_around(density, structure.positions, settings.cushion)
+    deviation = noise_of_difference(density, signal, structure, resolution) / max(float(box.values.std()), 1e-30)
+    return settings.against(signal.noise, deviation, signal.noise_in_correlation)
 
 
 def _with_b_of(
@@ -86,6 +114,7 @@ def _with_b_of(
         evaluations=settings.adp_evaluations,
         smoothness=settings.adp_smoothness,
         by_residue=settings.b_groups == "residues",
+        noise=settings.b_noise,
         threads=threads,
     )
     return fit.structure, before, fit.cc_after

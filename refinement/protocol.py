@@ -20,7 +20,9 @@ from refinement.maps.boxing import box_around
 from refinement.maps.interpolation import prepare
 from refinement.moves.adp import cc_mask
 from refinement.moves.placement import place
+from refinement.regular import regularised
 from refinement.repair import with_best_repaired
+from refinement.restraints.elastic import ElasticRestraints
 from refinement.restraints.reference_model import reference_restraints
 from refinement.restraints.start import StartRestraints
 from refinement.restraints.topology import build_topology
@@ -131,7 +133,6 @@ def refine(
         settings=settings,
         threads=available,
         reference=_held(bare, reference, settings, log),
-        start=StartRestraints.at(bare.positions) if settings.start_hold > 0 else None,
         pattern=elimination_pattern(bare, topology),
     )
     for warning in problem.topology.warnings:
@@ -139,6 +140,10 @@ def refine(
     initial = _judged_as_given(make_state(label, bare, problem), structure, problem)
     _log_state(log, initial, cycle=0, cycles=settings.cycles)
     start = prepared(initial, problem, log)
+    if settings.start_hold > 0 or settings.start_stiffness > 0:
+        start = regularised(start, problem)
+        there = start.structure.positions
+        problem = replace(problem, start=StartRestraints.at(there), elastic=ElasticRestraints.at(there))
     if operators is None:
         start = annealed(start, problem, seed, log, progress)
 

@@ -50,12 +50,15 @@ def revised_side_chains(
         That of the whole model, and that of `model`.
     """
     rest = squares.unexplained(whole.positions, scattering_weights(whole), problem.density)
+    rules = search_rules(weight, part.settings, strengths)
+    # noise counts as much as in the cycles, though the weights of atoms have other units here
+    rules = rules._replace(doubt=rules.doubt * weight * strengths.map * part.settings.least_squares)
     fit = fit_side_chains(
         model.structure,
         model.hydrogenated,
         model.nonbonded,
         prepare(rest.gain, normalise=False),
-        search_rules(weight, part.settings, strengths),
+        rules,
         map_weight=1.0,
         backrub=False,
         fixed=part.images_by_residue(model.structure),

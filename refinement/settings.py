@@ -184,14 +184,28 @@ class Settings(BaseModel):
     noise_weighting: bool = Field(
         True, description="Damp noise by shells, and hold atoms by it, where half-maps tell how much there is."
     )
-    noise_hold: float = Field(
-        4.0,
+    noise_stiffness: float = Field(
+        3.0,
         ge=0,
-        description="Strength in that of the map, where noise is as strong as signal, that holds atoms where they were at the "
-        "start; more keeps faults, less lets side chains follow noise, see docs.",
+        description="Strength in that of the map, where noise is as strong as signal, that holds distances of neighbours as they "
+        "were at the start; more keeps faults, less lets atoms follow noise, see docs.",
     )
-    noise_gain: float = Field(
-        20.0, ge=0, description="By this much more a rotamer must be better where noise is as strong as signal."
+    noise_hold: float = Field(0.5, ge=0, description="The same for their places: what moves together hardly fits noise.")
+    noise_doubt: float = Field(
+        3.0,
+        ge=0,
+        description="By so many standard deviations of noise another rotamer must be better: the best of 20 wrong ones has 2.",
+    )
+    start_stiffness: float = Field(
+        0.0, ge=0, description="Strength in that of the map that holds distances as they were; half-maps set it."
+    )
+    side_chain_doubt: float = Field(
+        0.0, ge=0, description="Deviation by noise of the density at a carbon atom, times the above, in σ; half-maps set it."
+    )
+    b_noise: float = Field(
+        0.0,
+        ge=0,
+        description="Variance of the correlation by noise for each term; draws B to what packing says; half-maps set it.",
     )
     start_hold: float = Field(
         0.0, ge=0, description="Strength in that of the map that holds atoms where they were; half-maps set it."
@@ -254,11 +268,23 @@ class Settings(BaseModel):
     ncs_limit: float = Field(15.0, gt=0, description="°; torsions of copies that differ by more are left to differ.")
     cushion: float = Field(6.0, gt=0, description="Å; the map is cut around the model with this margin.")
 
-    def against(self, noise: float) -> Settings:
-        """Return the settings for a map in which noise has this power relative to signal."""
+    def against(self, noise: float, deviation: float, of_fit: float) -> Settings:
+        """Return the settings for a noisy map.
+
+        Parameters
+        ----------
+        noise : float
+            Its power relative to that of signal.
+        deviation : float
+            By how much noise makes the density of one carbon atom in two places differ, in standard deviations of the map.
+        of_fit : float
+            Variance by noise of the correlation with the model, times the number of terms.
+        """
         noise = min(noise, MOST_NOISE)
-        held = {"start_hold": self.noise_hold * noise, "side_chain_gain": self.side_chain_gain + self.noise_gain * noise}
-        return self.model_copy(update=held) if self.noise_weighting and noise > 0 else self
+        if not self.noise_weighting or noise <= 0.0:
+            return self
+        held = {"start_hold": self.noise_hold * noise, "start_stiffness": self.noise_stiffness * noise}
+        return self.model_copy(update={**held, "side_chain_doubt": self.noise_doubt * deviation, "b_noise": of_fit})
 
     def digest(self) -> str:
         """Return a hash of all settings."""

@@ -15,6 +15,7 @@ from refinement.moves.adp import cc_mask
 from refinement.restraints.cbeta import cbeta_restraints
 from refinement.restraints.curvature import joined_atoms
 from refinement.restraints.dihedrals import DihedralRestraints
+from refinement.restraints.elastic import ElasticRestraints
 from refinement.restraints.hydrogen_bonds import HydrogenBonds
 from refinement.restraints.hydrogens import hydrogenate, rehydrogenate
 from refinement.restraints.nonbonded import make_nonbonded
@@ -127,6 +128,8 @@ class Problem:
     """Torsions held where a reference model has them."""
     start: StartRestraints | None = None
     """Where atoms are held, if they are."""
+    elastic: ElasticRestraints | None = None
+    """Which distances are, if any."""
     pattern: Pattern | None = None
     """From `elimination_pattern`, of the atoms that vary; minimisation takes several times as many steps without."""
     unique: UniquePart | None = None
@@ -289,6 +292,8 @@ def make_target(model: Model, problem: Problem, weight: float, strengths: Streng
         )
     if problem.start is not None:
         extra["start"] = problem.start.weighted(settings.start_hold * weight)
+    if problem.elastic is not None:
+        extra["elastic"] = problem.elastic.weighted(settings.start_stiffness * weight)
     extra |= {f"copies {number}": term for number, term in enumerate(alike, start=1)}
     target = Target(
         model.hydrogenated,
@@ -327,7 +332,7 @@ def reweighted(target: Target, weight: float, settings: Settings) -> Target:
     for name, term in target.extra.items():
         if isinstance(term, HydrogenBonds | Parallelities):
             other.extra[name] = term.weighted(firmer)
-        elif isinstance(term, StartRestraints):
+        elif isinstance(term, StartRestraints | ElasticRestraints):
             other.extra[name] = term.weighted(pull)
         elif isinstance(term, DihedralRestraints) and name != "reference":
             other.extra[name] = replace(term, weight=firmer * term.weight)

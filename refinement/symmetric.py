@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from refinement.maps.interpolation import prepare
+from refinement.restraints.elastic import ElasticRestraints
 from refinement.restraints.start import StartRestraints
 from refinement.restraints.topology import build_topology
 from refinement.states import elimination_pattern, make_state
@@ -70,6 +71,7 @@ def _about(whole: Problem, unique: UniquePart) -> Problem:
         interpolated=prepare(density, normalise=False),
         reference=unique.restraints(reference, structure) if reference is not None else None,
         start=StartRestraints.at(structure.positions) if whole.start is not None else None,
+        elastic=ElasticRestraints.at(structure.positions) if whole.elastic is not None else None,
         pattern=elimination_pattern(structure, topology, unique.symmetry),
         unique=unique,
     )

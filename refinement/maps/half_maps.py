@@ -52,6 +52,8 @@ FIGURE_OF_MERIT = 0.5
 """The power of the part of signal that is C_ref."""
 FEWEST, VARIED = 10, 0.1
 """A power of C_ref is only looked for in this many shells, over which its logarithm varies by this much."""
+CHAIN = ((0.0, 1.0), (1.53, 1.5), (2.52, 1.0), (3.9, 0.5))
+"""Å, and how many atoms are that far from one, itself included, on the mean over an extended chain of four."""
 TINY = 1e-30
 
 
@@ -74,6 +76,17 @@ class Signal:
     def noise(self) -> float:
         """Power of noise relative to that of signal; at most 50."""
         return (1.0 - self.mean) / max(self.mean, 0.02)
+
+    @property
+    def noise_in_correlation(self) -> float:
+        """Variance by noise of a map's correlation with a model, times the number of terms.
+
+        With shells weighted by the root of their part of signal p the correlation is a sum over terms weighted by p, each with
+        noise 1 - p: Σ p² (1 - p) / (Σ p)².
+        """
+        terms = (np.arange(SHELLS) + 0.5) ** 2
+        mean = float(np.average(self.part, weights=terms))
+        return float(np.average(self.part**2 * (1.0 - self.part), weights=terms)) / max(mean, 0.02) ** 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -203,6 +216,37 @@ def noise_weighted(primary: Density, halves: Sequence[Density], structure: Struc
         return Weighted(primary, False, "The primary map was weighted by shells when it was made: taken as it is.", signal)
     reason = f"The map is weighted by shells with what its half-maps agree on ({signal.mean:.2f} is signal)."
     return Weighted(damped(primary, signal, d_min), True, reason, signal)
+
+
+def noise_of_difference(density: Density, signal: Signal, structure: Structure, d_min: float) -> float:
+    """Return the standard deviation by noise of the density of one side chain in one place less that in another.
+
+    It is that for one atom, in units of the map; for n atoms it is √n times as much. Noise of near atoms is alike, and how
+    much is in its spectrum.
+
+    Parameters
+    ----------
+    density : Density
+        The map.
+    signal : Signal
+        The part of signal in it.
+    structure : Structure
+        The model, to know where the molecule is.
+    d_min : float
+        Resolution in Å.
+    """
+    shell, _ = _shells(density, d_min)
+    (terms,) = _terms([density], structure)
+    power = _sums(shell, np.abs(terms) ** 2)
+    of_noise = power * (1.0 - signal.part)
+    mask = soft_mask(structure, density, MASK_RADIUS)
+    inside = (density.values - density.values.mean()) * mask
+    variance = float((inside**2).sum() / max((mask**2).sum(), TINY)) * float(of_noise.sum() / max(power.sum(), TINY))
+    if variance <= 0.0:
+        return 0.0
+    s = np.sqrt(_squares(d_min))
+    together = sum(share * float(np.average(np.sinc(2.0 * s * apart), weights=of_noise)) for apart, share in CHAIN)
+    return float(np.sqrt(2.0 * variance * max(together, 0.0)))
 
 
 def _agreement(primary: Density, mean: Density, signal: Signal, structure: Structure, d_min: float) -> tuple[float, float]:

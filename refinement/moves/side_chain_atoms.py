@@ -102,6 +102,8 @@ class Rules(NamedTuple):
     favored, outlier, gain : float
         Score that a new rotamer must have, score below which the present one can't stay, and by how much
         the energy must fall.
+    doubt : float
+        By this much more for the density of a single carbon atom, in standard deviations of the map: what is within noise.
     poor, angle_penalty : float
         Other backbone angles are tried where the side chain has less than this fraction of its backbone's
         density; energy per square degree of angle.
@@ -114,6 +116,7 @@ class Rules(NamedTuple):
     favored: float
     outlier: float
     gain: float
+    doubt: float
     poor: float
     angle_penalty: float
 

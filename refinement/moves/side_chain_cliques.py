@@ -18,7 +18,16 @@ from numba import njit
 from refinement.cells import neighbours_around
 from refinement.moves.side_chain_atoms import HINGE_REACH, dihedral, inner_energy, list_contacts, surroundings_energy, turn
 from refinement.moves.side_chain_rounds import ascending, longest_reach, touch
-from refinement.moves.side_chain_search import KEPT, TINY, WIDE, is_poor, map_energy, polished_candidates, rotamer_score
+from refinement.moves.side_chain_search import (
+    KEPT,
+    TINY,
+    WIDE,
+    is_poor,
+    map_energy,
+    polished_candidates,
+    rotamer_score,
+    squared_weight,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -158,7 +167,10 @@ def _search(
         polished_candidates(atoms, field, chains, tables, rules, contacts, s, base, trial, chi, energies)
         lists = (place, offsets, around, chain_offsets, chain_rows)
         start = here + _others(atoms, field, chains, tables, rules, contacts, clique, size, lists, False)
-        lowest, found = start - rules.gain, False
+        squares = 0.0
+        for t in clique[:size]:
+            squares += squared_weight(atoms, chains, t)
+        lowest, found = start - rules.gain - rules.doubt * math.sqrt(squares), False
         for k in range(KEPT):
             if energies[k] >= WIDE:
                 continue

@@ -121,12 +121,13 @@ def _search_one(
     lowest_score = 0.999 * score if allowed else rules.favored
     current = _fixed_part(atoms, field, chains, rules, contacts, s, base)
     current += _polish(atoms, field, chains, tables, rules, contacts, s, base, trial, chi, lowest_score, FINEST)
-    best, best_angle, found = current - rules.gain, 0.0, False
+    within_noise = rules.doubt * math.sqrt(squared_weight(atoms, chains, s))
+    best, best_angle, found = current - rules.gain - within_noise, 0.0, False
     if outlier:
         best, found = current, True
         _copy(chi, best_chi)
     elif allowed:
-        best = current + rules.gain
+        best = current + rules.gain - within_noise
     for k in range(len(angles)):
         if k == 1:
             turn(chains, s, n_chi, base, best_chi, trial)
@@ -149,6 +150,16 @@ def _search_one(
         for k in range(3):
             atoms.positions[own[a], k] = trial[a, k]
     return max(current - best, TINY)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def squared_weight(atoms: Atoms, chains: SideChains, s: int) -> float:
+    """Return the sum of squares of what the density counts at each atom that χ turn."""
+    total = 0.0
+    for a in range(chains.first[s], chains.first[s + 1]):
+        if chains.level[a] > 0 and atoms.weight[chains.atoms[a]] > 0.0:
+            total += atoms.weight[chains.atoms[a]] ** 2
+    return total
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

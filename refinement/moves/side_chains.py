@@ -154,7 +154,8 @@ def fit_side_chains(
         gains[targets.residue[chosen]] = found
     fitted = structure.moved(atoms.positions[model.heavy])
     if kernel is None:
-        fitted, prolines, better = flip_puckers(fitted, density, map_weight, rules.gain, fixed=fixed)
+        doubt = rules.gain + rules.doubt * map_weight
+        fitted, prolines, better = flip_puckers(fitted, density, map_weight, doubt, fixed=fixed)
         gains[prolines] = better
     return SideChainFit(fitted, _moves(structure, fitted, gains))
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from refinement.moves.neighbourhood import WEIGHTS
 from refinement.restraints.dihedrals import DihedralRestraints
+from refinement.restraints.elastic import ElasticRestraints
 from refinement.restraints.hydrogen_bonds import HydrogenBonds
 from refinement.restraints.parallelity import Parallelities
 from refinement.restraints.ramachandran import RamachandranRestraints
@@ -162,6 +163,8 @@ def counted_term(term: Term, counting: Counting) -> Any:
         return replace(term, **{**arrays, "weight": arrays["weight"] * share[kept]})
     if isinstance(term, StartRestraints):
         return term.weighted(counting.of_atoms)
+    if isinstance(term, ElasticRestraints):
+        return term.weighted(counting.share(term.atoms))
     message = f"it isn't known how {type(term).__name__} count where copies are refined as one"
     raise TypeError(message)
 

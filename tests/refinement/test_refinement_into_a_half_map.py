@@ -19,7 +19,7 @@ from refinement.maps.scattering import model_map
 from refinement.noise import refine_with_half_maps
 from refinement.output import RunLog
 from refinement.restraints.library import load_monomer_library
-from refinement.settings import settings_for
+from refinement.settings import MOST_NOISE, settings_for
 from refinement.structure import Structure, from_gemmi
 from refinement.validation.cross_validation import cross_validate
 
@@ -89,6 +89,19 @@ def test_the_second_half_is_never_looked_at(
     assert np.array_equal(with_second.b_iso, with_noise.b_iso)
     assert found[0]["fsc_work"] == found[1]["fsc_work"]
     assert found[0]["fsc_free"] > 0.5 > 0.2 > found[1]["fsc_free"]
+
+
+def test_nothing_is_held_where_there_is_no_noise_or_it_is_not_asked_for() -> None:
+    settings = settings_for("default")
+    assert settings.against(0.0, 0.5, 0.1) is settings
+    off = settings.model_copy(update={"noise_weighting": False})
+    assert off.against(1.0, 0.5, 0.1) is off
+    held = settings.against(2.0, 0.5, 0.1)
+    assert held.start_stiffness == 2.0 * settings.noise_stiffness
+    assert held.start_hold == 2.0 * settings.noise_hold
+    assert held.side_chain_doubt == 0.5 * settings.noise_doubt
+    assert held.b_noise == 0.1
+    assert settings.against(50.0, 0.5, 0.1).start_hold == MOST_NOISE * settings.noise_hold
 
 
 def test_a_noisy_map_is_refined_better_with_its_half_maps(truth: Structure, maps: tuple[Density, Density, Density]) -> None:

@@ -14,6 +14,7 @@ from refinement.maps.half_maps import (
     SHELLS,
     Signal,
     damped,
+    noise_of_difference,
     noise_weighted,
     sharpened_like,
     signal_confirmed,
@@ -173,3 +174,26 @@ def test_a_half_is_sharpened_as_the_primary_map_is(structure: Structure, clean: 
     assert np.corrcoef(found.values.ravel(), expected.values.ravel())[0, 1] > 0.995
     unsharpened = low_pass(halves[0], D_MIN)
     assert np.corrcoef(unsharpened.values.ravel(), expected.values.ravel())[0, 1] < 0.98
+
+
+def test_noise_of_a_difference_is_that_of_side_chains_in_two_places(structure: Structure, clean: Density) -> None:
+    halves = halves_of(clean, 0.8, seed=9)
+    signal = Signal(true_part(clean, 0.8, structure), 0.5)
+    map_ = damped(halves[0], signal, D_MIN)
+    predicted = noise_of_difference(map_, signal, structure, D_MIN)
+    pure = damped(replace(clean, values=halves[0].values - clean.values), signal, D_MIN).values
+    rng = np.random.default_rng(2)
+    chain = np.array([[0.0, 0.0, 0.0], [1.25, 0.88, 0.0], [2.5, 0.0, 0.0], [3.75, 0.88, 0.0]])  # in steps of 1 Å
+    sums = []
+    for _ in range(400):
+        start = rng.uniform(12.0, 24.0, size=3)
+        turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+        at = np.rint(start + chain @ turn.T).astype(int)
+        sums.append(float(pure[tuple(at.T)].sum()))
+    assert predicted == pytest.approx(np.sqrt(2.0) * np.std(sums) / np.sqrt(len(chain)), rel=0.25)
+    assert noise_of_difference(map_, Signal(np.ones(SHELLS), 1.0), structure, D_MIN) == 0.0
+
+
+def test_noise_in_the_correlation_is_what_terms_say() -> None:
+    assert Signal(np.ones(SHELLS), 1.0).noise_in_correlation == 0.0
+    assert Signal(np.full(SHELLS, 0.25), 0.25).noise_in_correlation == pytest.approx(0.75)

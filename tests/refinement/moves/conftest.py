@@ -55,5 +55,5 @@ def scene() -> Scene:
 def rules() -> Rules:
     return Rules(
         contact_weight=300.0, reduction=0.2, cap=8.0, bond=1.5, favored=FAVORED, outlier=OUTLIER, gain=0.5, poor=0.7,
-        angle_penalty=0.02,
+        angle_penalty=0.02, doubt=0.0,
     )  # fmt: skip

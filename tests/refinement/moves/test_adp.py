@@ -14,6 +14,7 @@ from refinement.maps.fourier import low_pass
 from refinement.maps.scattering import model_map
 from refinement.maps.summation import SummationGrid
 from refinement.moves import adp
+from refinement.moves.packing import packing
 from refinement.structure import Structure, from_gemmi
 
 if TYPE_CHECKING:
@@ -56,6 +57,27 @@ def planted() -> tuple[Structure, Density]:
     truth = replace(structure, b_iso=np.linspace(20, 120, 16)[structure.residue])
     box = empty_box(structure)
     return structure, replace(box, values=model_map(truth, box, 2.5))
+
+
+def test_noise_draws_b_to_what_packing_says() -> None:
+    chain = helix_like(64)
+    lattice = np.stack(np.meshgrid(*[np.arange(4.0)] * 3, indexing="ij"), axis=-1).reshape(-1, 3) * 3.4
+    atoms = chain.without(chain.names != "CA")
+    rng = np.random.default_rng(8)
+    structure = replace(atoms.moved(lattice + rng.normal(scale=0.2, size=lattice.shape)), b_iso=np.full(64, 60.0))
+    expected = -np.log(packing(structure.positions, np.arange(64)))
+    truth = replace(structure, b_iso=60.0 * np.exp(expected - expected.mean() + rng.normal(scale=0.3, size=64)))
+    box = empty_box(structure)
+    signal = model_map(truth, box, 2.5)
+    noisy = low_pass(replace(box, values=(signal + 1.5 * signal.std() * rng.normal(size=box.dims)).astype(np.float32)), 2.5)
+
+    def beyond(noise: float) -> float:
+        fit = adp.fit_b(replace(structure, b_iso=np.full(64, 500.0)), noisy, 2.5, evaluations=20, smoothness=0.01, noise=noise)
+        return float(np.std(np.log(fit.structure.b_iso) - expected))
+
+    free, drawn, fixed = (beyond(noise) for noise in (0.0, 1.0, 1e4))
+    assert fixed < 0.02
+    assert fixed < drawn < 0.8 * free
 
 
 @pytest.mark.parametrize("shells", [None, np.linspace(1.0, 0.2, 20)], ids=["as strong as in the map", "by shells"])

@@ -89,6 +89,15 @@ def test_a_right_model_keeps_its_rotamers(scene, rules: Rules) -> None:
     assert np.median(moved) == 0.0
 
 
+def test_what_noise_may_explain_moves_nothing(scene, rules: Rules) -> None:
+    row = int(np.flatnonzero(scene.truth.residues.compound == "SER")[0])
+    wrong = turned(scene, scene.truth, row, 120.0)
+    assert rotamers(wrong).score[rotamers(wrong).residue == row] > FAVORED
+    clear, unclear = (fitted(scene, wrong, rules._replace(doubt=doubt)).structure for doubt in (0.2, 50.0))
+    assert side_chain_rmsd(scene, clear, row) < 0.35
+    np.testing.assert_array_equal(unclear.positions, wrong.positions)
+
+
 def test_all_moves_lead_to_favoured_rotamers_and_are_recorded(scene, rules: Rules) -> None:
     wrong = turned(scene, scene.truth, scene.row("A", 26), -60.0)
     found = fitted(scene, wrong, rules)

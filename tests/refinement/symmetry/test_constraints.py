@@ -12,6 +12,7 @@ from refinement.maps.interpolation import prepare
 from refinement.operators import Operators, turned_about
 from refinement.output import RunLog
 from refinement.restraints.dihedrals import DihedralRestraints
+from refinement.restraints.elastic import ElasticRestraints
 from refinement.restraints.hydrogen_bonds import HydrogenBonds
 from refinement.restraints.parallelity import Parallelities
 from refinement.restraints.start import StartRestraints
@@ -120,6 +121,26 @@ def test_geometry_and_energy_are_those_of_the_whole_model(
     assert expected["contacts"] > 1.0
     folded = symmetry.folded(gradient) / len(symmetry.operators)
     assert np.abs(own - folded).max() < 0.05 * np.abs(folded).max()
+
+
+def test_distances_held_as_they_were_count_by_copy(particle: Particle, map_of: MapOf, problem_of: ProblemOf) -> None:
+    structure, _ = particle("C4")
+    symmetry = symmetry_of(len(structure), find_copies(structure))
+    structure = structure.moved(symmetry.imposed(structure.positions))
+    whole = problem_of(structure, map_of(structure))
+    held = replace(whole, settings=whole.settings.model_copy(update={"start_stiffness": 3.0}))
+    held = replace(held, elastic=ElasticRestraints.at(structure.positions))
+    state = make_state("start", structure, held)
+    problem, first, _ = with_copies(held, state, None, RunLog())
+    shift = np.random.default_rng(5).normal(scale=0.2, size=structure.positions.shape)
+    moved = problem.unique.symmetry.imposed(first.structure.positions + shift[: len(first.structure)])
+    everything = make_target(state.model, held, 10.0, Strengths())
+    everything(problem.unique.expanded(moved).positions, np.empty_like(structure.positions))
+    part = ConstrainedTarget(make_target(first.model, problem, 10.0, Strengths()), problem.symmetry)
+    part(moved[problem.symmetry.varying], np.empty((len(problem.symmetry.varying), 3)))
+    expected = everything.energies["elastic"] / len(symmetry.operators)
+    assert expected > 1.0
+    assert part.target.energies["elastic"] == pytest.approx(expected, rel=1e-3)
 
 
 def test_without_a_group_all_contacts_between_copies_count(
