@@ -3,11 +3,12 @@
 
     benchmarks/growth.py MODEL [--atoms 5000 20000 80000] [--resolution 3] [--shift 0.15] [--noise 0.5] [--protocol default]
 
-MODEL is mmCIF or PDB, may be gzipped. Each part has the first chains that make up so many atoms, and the whole model
-comes last. Its map is simulated from the model, with white noise of `noise` times its standard deviation; its atoms start
-shifted by `shift` Å along each axis at random. Each part is refined in a process of its own. Columns: atoms, seconds by the
-clock and of the processor for the whole of the refinement (without files and validation), the latter for each atom, and the
-peak of memory. The exit status is 1 if an atom of the largest part costs more than twice what it does in the smallest.
+MODEL is mmCIF or PDB, may be gzipped. Each part has the residues nearest to the first one that make up so many atoms, and the
+whole model comes last. Its map is simulated from the model, with white noise of `noise` times its standard deviation; its
+atoms start shifted by `shift` Å along each axis at random. Each part is refined in a process of its own. Columns: atoms,
+seconds by the clock and of the processor for the whole of the refinement (without files and validation), the latter for each
+atom, and the peak of memory. The exit status is 1 if an atom of the largest part costs more than twice what it does in the
+smallest.
 """
 
 from __future__ import annotations
@@ -74,14 +75,16 @@ def _options() -> argparse.Namespace:
 
 
 def _part(model: Path, atoms: int) -> Structure:
-    """Return the first chains of a model that have at least so many atoms, without hydrogens; 0 for all."""
+    """Return the residues nearest to the first one that have so many atoms together, without hydrogens; 0 for all."""
     structure = read_structure(model)
     structure = structure.without(structure.is_hydrogen) if structure.is_hydrogen.any() else structure
-    chain = structure.residues.chain_index[structure.residue]
-    if not atoms:
+    first = structure.residues.first
+    place = structure.positions[first[:-1]]
+    order = np.argsort(np.linalg.norm(place - place[0], axis=1))
+    count = int(np.searchsorted(np.cumsum(np.diff(first)[order]), atoms)) + 1
+    if not atoms or count >= len(order):
         return structure
-    reached = np.flatnonzero(np.cumsum(np.bincount(chain)) >= atoms)
-    return structure.without(chain > reached[0]) if len(reached) else structure
+    return structure.without(~np.isin(structure.residue, order[:count]))
 
 
 def _refined(options: argparse.Namespace) -> dict[str, float]:
