@@ -20,6 +20,7 @@ from refinement.conformers import NamedAtoms, backbone_torsions
 from refinement.minimise import minimise
 from refinement.moves.flips import outlier_counts, part_around, residues_around
 from refinement.moves.neighbourhood import SHELL, Neighbourhood
+from refinement.restraints.arrays import BondKind
 from refinement.restraints.backbone_potential import BIN, FIRST_CENTRE, contour_heights
 from refinement.restraints.dihedrals import DihedralRestraints
 from refinement.target import present_targets
@@ -238,6 +239,9 @@ def _covalent_at(
         return rows[near[getattr(base, name).atoms[rows]].all(axis=1)]  # without links to elsewhere
 
     rows = {name: rows_of(name) for name in ("bonds", "angles", "torsions")}
+    # what is at metals depends on all that binds them, which may be elsewhere, and not on the backbone: it stays
+    rows["bonds"] = rows["bonds"][base.bonds.kind[rows["bonds"]] != BondKind.METAL]
+    rows["angles"] = rows["angles"][rows["angles"] < len(topology.angles)]
     bonds = topology.bonds.select(rows["bonds"])
     angles = topology.angles.select(rows["angles"])
     torsions = base.torsions.select(rows["torsions"])

@@ -13,6 +13,7 @@ from refinement.minimise import minimise
 from refinement.moves import fragments
 from refinement.moves.fragments import Trial, mend_fragments, summits
 from refinement.moves.neighbourhood import Neighbourhood
+from refinement.restraints.arrays import BondKind, Bonds
 from refinement.restraints.topology import build_topology
 from refinement.settings import Settings
 from refinement.states import Problem, Strengths, make_target
@@ -162,3 +163,26 @@ def test_restraints_of_a_changed_stretch_are_those_of_the_whole_changed_model(sc
     np.testing.assert_array_equal(found.torsions.target, whole.torsions.target)
     np.testing.assert_allclose(found.bond_weight, whole.bond_weight)
     np.testing.assert_allclose(found.angle_weight, whole.angle_weight)
+
+
+def test_restraints_of_a_changed_stretch_leave_metals_that_it_binds_alone(scene) -> None:
+    """The angles at a metal aren't in the topology, and the stretch hardly ever has all that binds it."""
+    truth, problem = scene.truth, problem_of(scene, scene.truth)
+    row = int(np.flatnonzero(truth.residues.compound == "HIS")[0])
+    metal = [scene.atom(row, "NE2"), scene.atom(row + 1, "CA")]  # any atom nearby will do
+    bonds = problem.topology.bonds
+    bonds = Bonds(
+        np.concatenate([bonds.atoms, np.array([metal], dtype=np.int32)]),
+        np.append(bonds.target, 2.0),
+        np.append(bonds.sigma, 0.1),
+        np.append(bonds.kind, BondKind.METAL).astype(bonds.kind.dtype),
+    )
+    problem = replace(problem, topology=replace(problem.topology, bonds=bonds))
+    target = make_target(scene.model(truth), problem, 10.0, Strengths())
+    assert len(target.covalent.angles) == len(problem.topology.angles) + 2
+    atoms = np.flatnonzero(truth.residue == row).astype(np.int32)
+    found = fragments._covalent_at(target, truth, atoms, truth.positions[atoms], problem.topology)
+    np.testing.assert_array_equal(found.bonds.target, target.covalent.bonds.target)
+    np.testing.assert_array_equal(found.angles.target, target.covalent.angles.target)
+    np.testing.assert_allclose(found.bond_weight, target.covalent.bond_weight)
+    np.testing.assert_allclose(found.angle_weight, target.covalent.angle_weight)
