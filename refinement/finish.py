@@ -21,7 +21,7 @@ from refinement.moves.naming import with_standard_names
 from refinement.repair import firm, restored, spoilt_residues
 from refinement.revision import revised_side_chains
 from refinement.score import FEW_CLASHES, few_more, harm
-from refinement.states import make_state, make_target
+from refinement.states import SHAPES, make_state, make_target
 from refinement.symmetry.target import Further, minimise_model
 from refinement.target import scattering_weights
 from refinement.validation.ramachandran import Region
@@ -51,8 +51,8 @@ HELD = frozenset({"rotamer_outliers", "rama_outliers", "cbeta_deviations", "cis_
 """Harms of single residues, which then have their torsions held where they were before."""
 STIFF = 0.2
 """Degrees; so firmly, as at 1° rare side chains still give way to the restraints that draw them to their rotamer."""
-SHAPES, FIRMER = frozenset({"planarity_outliers", "chirality_outliers"}), 4.0
-"""Harms to the shape of single residues, whose planes and chiral centres are then held so much more strongly."""
+FIRMER = 4.0
+"""Where the shape of single residues is harmed their planes and chiral centres are held so much more strongly."""
 MINOR = frozenset({"rotamer_outliers", "planarity_outliers"})
 """Harms that are borne when nothing else helped, if they are few and the deposited model has more."""
 NEARLY = 0.95

@@ -55,6 +55,11 @@ class RunLog:
         if self._listen is not None:
             self._listen(self._rows[-1])
 
+    def adopt(self, other: RunLog) -> None:
+        """Note the events of another log, as of now."""
+        for row in other._rows:
+            self.add(**{name: value for name, value in row.items() if name not in {"seconds", "part"}})
+
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Mark the events of a second refinement in the same run, such as the one into a half-map."""

@@ -20,6 +20,7 @@ from refinement.maps.boxing import box_around
 from refinement.maps.interpolation import prepare
 from refinement.moves.adp import cc_mask
 from refinement.moves.placement import place
+from refinement.output import RunLog
 from refinement.regular import regularised
 from refinement.repair import with_best_repaired
 from refinement.restraints.elastic import ElasticRestraints
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
     from refinement.maps.density import Density
     from refinement.operators import Operators
-    from refinement.output import RunLog
     from refinement.restraints.dihedrals import DihedralRestraints
     from refinement.settings import Settings
     from refinement.structure import Structure
@@ -176,15 +176,15 @@ def _refined(
     part = problem if problem.unique is not None else None
     about = whole if part else problem
     complete = partial(
-        _completed, initial, about, part, weight=weight, strengths=strengths, exact=decision.exact, log=log, progress=progress
+        _completed, initial, about, part, weight=weight, strengths=strengths, exact=decision.exact, progress=progress
     )
 
-    def choice(among: list[State]) -> tuple[Structure, dict[str, Any]]:
-        return choose(initial, among, whole, log, progress, complete, part=part)
+    def choice(among: list[State], log: RunLog) -> tuple[Structure, dict[str, Any]]:
+        return choose(initial, among, whole, log, progress, partial(complete, log=log), part=part)
 
-    final, record = choice(states)
+    final, record = choice(states, log)
     if initial.cc_mask >= NEARLY and problem.settings.harmless and problem.settings.target != "centres":
-        final, record = _better_than_without(final, record, choice, first, weight, whole, part, log)
+        final, record = _better_than_without(final, record, choice, first, weight * strengths.map, whole, part, log)
     if part is not None and record["kept"] == initial.label:
         log.add("symmetry", "No state with copies refined as one could be kept: refined again without.", mode="off")
         without = replace(whole, settings=whole.settings.model_copy(update={"ncs": "off"}))
@@ -240,9 +240,9 @@ def _judged_as_given(initial: State, given: Structure, problem: Problem) -> Stat
 def _better_than_without(
     final: Structure,
     record: dict[str, Any],
-    choice: Callable[[list[State]], tuple[Structure, dict[str, Any]]],
+    choice: Callable[[list[State], RunLog], tuple[Structure, dict[str, Any]]],
     first: State,
-    weight: float,
+    pull: float,
     whole: Problem,
     part: Problem | None,
     log: RunLog,
@@ -250,18 +250,27 @@ def _better_than_without(
     """Return the outcome of the cycles, or what the last minimisation alone makes of the model that they began with.
 
     The cycles follow the density at the centres, which leads a model off that explains the map nearly completely. It is tried
-    where least squares would stand alone for it, and taken if it fits better.
+    where least squares would stand alone for it, and taken if it fits better, or is the only one that does no harm. `pull` is
+    the map weight that the last minimisation has.
     """
     fit = fitted(first, first, whole, part)
-    if not explains_nearly_all(fit.structure, fit.cc_after, weight, whole):
+    if not explains_nearly_all(fit.structure, fit.cc_after, pull, whole):
         return final, record
-    other, other_record = choice([replace(first, label=WITHOUT_CYCLES)])
+    aside = RunLog()  # so that the log doesn't say that it is kept before that is known
+    other, other_record = choice([replace(first, label=WITHOUT_CYCLES)], aside)
     before, after = (cc_mask(model, whole.density, whole.resolution, threads=whole.threads) for model in (final, other))
-    if other_record["kept"] != WITHOUT_CYCLES or after < before:
-        return final, record
-    sentence = f"The model explained the map nearly completely; CC_mask without the cycles {after:.4f}, with them {before:.4f}."
-    log.add("nearly_exact", sentence, cc_mask=after, cc_mask_of_cycles=before)
-    return other, other_record
+    harmless = other_record["kept"] == WITHOUT_CYCLES and not other_record["borne"]
+    taken = harmless and (bool(record["borne"]) or after >= before)
+    if taken:
+        log.adopt(aside)
+        outcome = f"CC_mask without the cycles {after:.4f}, with them {before:.4f}."
+    elif harmless:
+        outcome = f"without the cycles it fits no better, CC_mask {after:.4f}, with them {before:.4f}."
+    else:
+        outcome = "without the cycles it can't be kept."
+    sentence = f"The model explained the map nearly completely; {outcome}"
+    log.add("nearly_exact", sentence, cc_mask=after, cc_mask_of_cycles=before, taken=taken)
+    return (other, other_record) if taken else (final, record)
 
 
 def _macro_cycles(
@@ -344,6 +353,8 @@ def _learnt(strengths: Strengths, state: State, harms: list[str], problem: Probl
     if strengths.pull is None or strengths.pull is before:
         return
     eased = np.flatnonzero(strengths.pull < (1.0 if before is None else before))
+    if not len(eased):  # all are as low as they may be
+        return
     names = [state.structure.residues.label(row) for row in eased.tolist()]
     log.add("eased", f"The map pulls less at {len(names)} residues from here on: it bent them.", residues=names)
 

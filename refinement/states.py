@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from refinement.symmetry.unique import UniquePart
 
 SHAPES = frozenset({"chirality_outliers", "planarity_outliers"})
-"""Harms that show where the map pulls too hard; that of bonds and angles is a mean over the whole model."""
+"""Harms to the shape of single residues, which show where the map pulls too hard; that of bonds and angles is a mean."""
 STRONGER = 1.6
 """Factor on a restraint after a cycle in which it was too weak to prevent harm."""
 MAX_FACTOR = 20.0

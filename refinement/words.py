@@ -59,7 +59,8 @@ def verdict(
     """
     change = f"CC_mask {cc_before:.3f} → {cc_after:.3f}"
     if kept == WITHOUT_CYCLES:
-        return f"{kept.capitalize()} is kept: it explained the map nearly completely and fits better so; {change}."
+        reason = "it explained the map nearly completely, and the cycles brought nothing better"
+        return f"{kept.capitalize()} is kept: {reason}; {change}."
     if not kept.startswith("cycle"):
         where = "rigid motions brought them" if kept == "placed" else "they were"
         outcome = f"{change} with new B factors" if cc_after > cc_before else "nothing fits better"

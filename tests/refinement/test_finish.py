@@ -20,7 +20,7 @@ from refinement.maps.scattering import model_map
 from refinement.moves.adp import cc_mask
 from refinement.moves.side_chains import fit_side_chains
 from refinement.output import RunLog
-from refinement.protocol import refine
+from refinement.protocol import _better_than_without, refine
 from refinement.restraints.library import load_monomer_library
 from refinement.restraints.named_torsions import named_torsions
 from refinement.restraints.topology import build_topology
@@ -207,3 +207,36 @@ def test_a_model_that_explains_its_map_is_not_led_off_by_the_cycles(truth: Struc
     assert off(found.structure, truth) < 0.05
     centres = refine(truth, problem.density, settings=Settings(target="centres", cycles=2), log=RunLog(), **how)
     assert centres.record["kept"] != WITHOUT_CYCLES
+    events = [row["state"] for row in log._rows if row["event"] == "choice"]
+    assert len(events) == 2
+    assert events[-1] == WITHOUT_CYCLES
+
+
+@pytest.mark.parametrize(
+    ("shift", "kept", "borne", "borne_by_cycles", "taken"),
+    [
+        (0.0, WITHOUT_CYCLES, [], [], True),
+        (0.3, WITHOUT_CYCLES, [], [], False),
+        (0.3, WITHOUT_CYCLES, [], ["rotamer_outliers"], True),
+        (0.0, WITHOUT_CYCLES, ["rotamer_outliers"], [], False),
+        (0.0, "deposited", [], [], False),
+    ],
+)
+def test_what_harms_is_not_taken_and_the_log_tells_only_of_what_is(
+    truth: Structure, shift: float, kept: str, borne: list[str], borne_by_cycles: list[str], taken: bool
+) -> None:
+    """`shift` (Å) makes the model without the cycles fit worse than the one of the cycles, which is shifted by 0.1 Å."""
+    problem, log = problem_of(truth), RunLog()
+    cycles = {"kept": "cycle 2", "borne": borne_by_cycles}
+    of_cycles = truth.moved(truth.positions + 0.1)
+
+    def choice(among: list[State], aside: RunLog) -> tuple[Structure, dict[str, Any]]:
+        assert [state.label for state in among] == [WITHOUT_CYCLES]
+        aside.add("choice", "It is kept.", cc_after=0.99)
+        return truth.moved(truth.positions + shift), {"kept": kept, "borne": borne}
+
+    first = make_state("deposited", truth, problem)
+    found, record = _better_than_without(of_cycles, cycles, choice, first, 10.0, problem, None, log)
+    assert (record is not cycles, found is not of_cycles) == (taken, taken)
+    assert [row["event"] for row in log._rows] == (["choice"] if taken else []) + ["nearly_exact"]
+    assert log._rows[-1]["taken"] == taken

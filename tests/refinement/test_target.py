@@ -323,6 +323,8 @@ def test_the_map_pulls_less_where_it_bent_a_plane_and_only_there(hairpin: Struct
     for _ in range(20):
         strengths.learn(state, ["planarity_outliers"], problem.topology)
     assert strengths.pull[ring] == pytest.approx(1.0 / 20.0)
+    _learnt(strengths, state, ["planarity_outliers"], problem, log)  # nothing is eased any more
+    assert len(log._rows) == 1
 
 
 def normal_of(points: np.ndarray) -> np.ndarray:

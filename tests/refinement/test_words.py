@@ -17,7 +17,8 @@ from refinement.words import HARMS, WITHOUT_CYCLES, last_verdict, verdict
             1,
             {},
             [],
-            "The model without cycles is kept: it explained the map nearly completely and fits better so; CC_mask 0.700 → 0.812.",
+            "The model without cycles is kept: it explained the map nearly completely, and the cycles brought nothing better; "
+            "CC_mask 0.700 → 0.812.",
         ),
         ("cycle 1", 1, {}, [], "Cycle 1 is kept: it did no harm; CC_mask 0.700 → 0.812."),
         (
