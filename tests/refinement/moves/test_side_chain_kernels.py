@@ -10,7 +10,7 @@ from refinement.geometry import dihedrals
 from refinement.moves.rotamer_tables import COMPOUNDS, rotamer_tables
 from refinement.moves.side_chain_atoms import BOND_REACH, Atoms, SideChains, hinge, list_contacts, room, turn
 from refinement.moves.side_chain_rounds import near_moved, rounds
-from refinement.moves.side_chain_search import _energy, field_of, rotamer_score
+from refinement.moves.side_chain_search import KERNEL_STEP, _energy, field_of, rotamer_score
 from refinement.moves.side_chain_setup import atoms_of, searchable, side_chains_of
 from refinement.restraints.nonbonded import ACCEPTOR, DONOR, contact_distance
 from refinement.restraints.rotamers import rotamer_scores, rotamer_targets
@@ -80,6 +80,33 @@ def test_energy_is_that_of_plain_numpy(scene, rules, prepared, compound: str) ->
         found = _energy(atoms, field, chains, grids, rules, contacts, s, base, points, chi, 0.0)
         by_hand = energy_by_hand(atoms, chains, s, points, scene.interpolated, rules)
         assert found == pytest.approx(by_hand + grids.cost[first + 2 * candidate], abs=1e-6)
+
+
+@pytest.mark.parametrize("compound", ["LYS", "PHE"])
+def test_energy_in_what_is_unexplained_is_that_of_plain_numpy(scene, rules, prepared, compound: str) -> None:
+    """What a side chain explains itself comes to that of the map: the formula of docs/decisions/0034."""
+    atoms, chains, _ = prepared
+    grids, contacts = rotamer_tables(), room()
+    nodes = KERNEL_STEP * np.arange(40)
+    kernel = 0.3 * np.exp(-((nodes / 1.5) ** 2))
+    anchors = atoms.positions + np.random.default_rng(3).normal(scale=0.3, size=atoms.positions.shape)
+    plain, field = field_of(scene.interpolated), field_of(scene.interpolated, kernel, anchors)
+    s = int(np.flatnonzero(chains.compound == COMPOUNDS.index(compound))[0])
+    ((_, (offsets, around, chain_offsets, near)),) = rounds(atoms, chains, np.array([s]), grids)
+    list_contacts(atoms, chains, rules, contacts, s, around[offsets[0] : offsets[1]], near[chain_offsets[0] : chain_offsets[1]])
+    own, turning = own_of(chains, s), chains.level[chains.first[s] : chains.first[s + 1]] > 0
+    base = atoms.positions[own]
+    points = np.empty_like(base)
+    weight = atoms.weight[own][turning]
+
+    def overlap(first: np.ndarray, second: np.ndarray) -> float:
+        apart = np.linalg.norm(first[:, None] - second, axis=2)
+        return float(weight @ np.interp(apart, nodes, kernel, right=0.0) @ weight)
+
+    chi = grids.chi[grids.first[COMPOUNDS.index(compound)]].copy()
+    both = [_energy(atoms, each, chains, grids, rules, contacts, s, base, points, chi, 0.0) for each in (field, plain)]
+    new, old = points[turning], anchors[own][turning]
+    assert both[0] - both[1] == pytest.approx(overlap(new, new) - 2.0 * overlap(new, old), rel=1e-6)
 
 
 def test_turning_sets_every_torsion_and_keeps_every_bond(prepared) -> None:
